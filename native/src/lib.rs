@@ -1,1 +1,9 @@
+//! The thin layer over libtorch: the only place of the project with `unsafe`.
+//!
+//! What `tch` lacks and the library needs lives here, each piece with the reason why it is sound.
 
+mod mapped;
+mod weight;
+
+pub use mapped::MappedFile;
+pub use weight::Weight;

@@ -1,0 +1,187 @@
+//! Configurations: plain structs with the defaults of the pinned `transformers`, read from `config.json`.
+
+use std::path::Path;
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+use crate::{Error, Result};
+
+/// The configuration of one architecture.
+///
+/// Implemented by the [`config!`](crate::config!) macro; a field that `config.json` lacks takes its default.
+pub trait ModelConfig: Serialize + DeserializeOwned + Default + Clone + std::fmt::Debug + Send + Sync + 'static {
+    /// `model_type` as it stands in `config.json`.
+    const MODEL_TYPE: &'static str;
+    /// Fields that the architecture reads.
+    const FIELDS: &'static [&'static str];
+    /// Fields that Python has and that change nothing about the numbers at inference.
+    const IGNORED: &'static [&'static str];
+    /// `(other spelling, field)`: names that older checkpoints use.
+    const ALIASES: &'static [(&'static str, &'static str)];
+    /// Fields that hold a configuration of their own.
+    const PARTS: &'static [&'static str];
+
+    /// Brings older spellings into today's form, before the fields are read.
+    fn upgrade(_fields: &mut Map<String, Value>) -> Result<()> {
+        Ok(())
+    }
+
+    /// Refuses values that the architecture does not support.
+    fn validate(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Reads a configuration from JSON: aliases, older spellings, defaults, then validation.
+    fn from_json(json: &Value) -> Result<Self> {
+        let Value::Object(fields) = json else {
+            return Err(Error::config(Self::MODEL_TYPE, "config.json", "is not a JSON object"));
+        };
+        let mut fields = fields.clone();
+        for (alias, field) in Self::ALIASES {
+            if let Some(value) = fields.remove(*alias) {
+                fields.entry(*field).or_insert(value);
+            }
+        }
+        count_labels(&mut fields);
+        Self::upgrade(&mut fields)?;
+        let config: Self = serde_path_to_error::deserialize(Value::Object(fields))
+            .map_err(|error| Error::config(Self::MODEL_TYPE, error.path().to_string(), error.inner().to_string()))?;
+        config.validate()?;
+        Ok(config)
+    }
+}
+
+/// Fields of `config.json` that no architecture reads at inference.
+pub const IGNORED_EVERYWHERE: &[&str] = &[
+    "_name_or_path",
+    "architectures",
+    "model_type",
+    "transformers_version",
+    "dtype",
+    "torch_dtype",
+    "return_dict",
+    "output_hidden_states",
+    "output_attentions",
+    "use_cache",
+    "chunk_size_feed_forward",
+    "problem_type",
+    "label2id",
+    "id2label",
+    "is_encoder_decoder",
+    "initializer_range",
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "sep_token_id",
+    "cls_token_id",
+    "decoder_start_token_id",
+    "_attn_implementation",
+    "attn_implementation",
+    "tie_word_embeddings",
+    "num_labels",
+];
+
+/// `id2label` fixes the number of labels; `num_labels` does where there is no table.
+fn count_labels(fields: &mut Map<String, Value>) {
+    if let Some(Value::Object(labels)) = fields.get("id2label") {
+        let count = labels.len();
+        fields.insert("num_labels".into(), count.into());
+    }
+}
+
+/// Reads and parses `config.json` in `directory`.
+pub fn read_json(path: &Path) -> Result<Value> {
+    let text = std::fs::read_to_string(path).map_err(|error| Error::io(path, error))?;
+    serde_json::from_str(&text).map_err(|error| Error::Json { path: path.into(), message: error.to_string() })
+}
+
+/// The `model_type` of a parsed `config.json`.
+pub fn model_type(json: &Value) -> Result<&str> {
+    json.get("model_type").and_then(Value::as_str).ok_or_else(|| {
+        Error::config("?", "model_type", "is missing; config.json must name the architecture, e.g. \"bert\"")
+    })
+}
+
+/// Checks that `count` is positive, for sizes that divide or shape something.
+pub fn positive(model_type: &str, sizes: &[(&str, i64)]) -> Result<()> {
+    match sizes.iter().find(|(_, count)| *count < 1) {
+        Some((field, count)) => Err(Error::config(model_type, *field, format!("must be at least 1, got {count}"))),
+        None => Ok(()),
+    }
+}
+
+/// Checks that `whole` is a multiple of `part`.
+pub fn divides(model_type: &str, (whole, size): (&str, i64), (part, by): (&str, i64)) -> Result<()> {
+    positive(model_type, &[(whole, size), (part, by)])?;
+    if size % by == 0 {
+        return Ok(());
+    }
+    Err(Error::config(model_type, whole, format!("{size} must be a multiple of `{part}` ({by})")))
+}
+
+/// Declares a configuration: each field with its type and the default of the pinned `transformers`.
+///
+/// ```
+/// tch_transformers::config! {
+///     /// A toy.
+///     pub struct ToyConfig("toy") {
+///         hidden_size: i64 = 32,
+///         layer_norm_eps: f64 = 1e-5,
+///     }
+///     ignored: ["dropout"]
+///     aliases: [("n_embd", "hidden_size")]
+/// }
+/// ```
+///
+/// Every configuration also has `num_labels`. After the fields come, in this order and each optional:
+/// `ignored` (fields without influence on the numbers), `aliases` (older spellings), `parts` (fields that are
+/// configurations themselves), `upgrade` (a function on the raw fields) and `validate` (a function on the
+/// finished configuration).
+#[macro_export]
+macro_rules! config {
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident($model_type:literal) {
+            $( $(#[$field_meta:meta])* $field:ident : $ty:ty = $default:expr ),* $(,)?
+        }
+        $(ignored: [$($ignored:literal),* $(,)?])?
+        $(aliases: [$($alias:expr),* $(,)?])?
+        $(parts: [$($part:literal),* $(,)?])?
+        $(upgrade: $upgrade:expr;)?
+        $(validate: $validate:expr;)?
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, ::serde::Serialize, ::serde::Deserialize)]
+        #[serde(default)]
+        pub struct $name {
+            $(
+                $(#[$field_meta])*
+                #[doc = concat!("Default: `", stringify!($default), "`.")]
+                pub $field: $ty,
+            )*
+            /// Number of labels of a classification head (`num_labels`, or the size of `id2label`). Default: 2.
+            pub num_labels: i64,
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default,)* num_labels: 2 }
+            }
+        }
+
+        impl $crate::config::ModelConfig for $name {
+            const MODEL_TYPE: &'static str = $model_type;
+            const FIELDS: &'static [&'static str] = &[$(stringify!($field)),*];
+            const IGNORED: &'static [&'static str] = &[$($($ignored),*)?];
+            const ALIASES: &'static [(&'static str, &'static str)] = &[$($($alias),*)?];
+            const PARTS: &'static [&'static str] = &[$($($part),*)?];
+            $(fn upgrade(fields: &mut ::serde_json::Map<String, ::serde_json::Value>) -> $crate::Result<()> {
+                $upgrade(fields)
+            })?
+            $(fn validate(&self) -> $crate::Result<()> {
+                $validate(self)
+            })?
+        }
+    };
+}

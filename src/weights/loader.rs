@@ -1,0 +1,327 @@
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use tch::{Device, Kind, Tensor};
+use tch_transformers_native::Weight;
+
+use super::{Layout, NameTable, TensorSource, WeightsReport, is_float};
+use crate::Result;
+
+/// Where parameters go and in which form.
+#[derive(Debug, Clone, Copy)]
+pub struct LoadOptions {
+    /// The device that holds the parameters.
+    pub device: Device,
+    /// The floating-point kind that parameters are converted to; `None` keeps each as stored.
+    pub kind: Option<Kind>,
+    /// Whether gradients flow into the parameters.
+    pub trainable: bool,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self { device: Device::Cpu, kind: Some(Kind::Float), trainable: false }
+    }
+}
+
+/// The parameters of a loaded model under the names of its checkpoint.
+///
+/// The tensors share their storage with the model's modules.
+#[derive(Debug, Default)]
+pub struct State {
+    stored: BTreeMap<String, Stored>,
+}
+
+#[derive(Debug)]
+struct Stored {
+    /// First row and content, sorted by row.
+    pieces: Vec<(i64, Weight)>,
+    transposed: bool,
+}
+
+impl State {
+    /// The names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.stored.keys().map(String::as_str)
+    }
+
+    /// Every tensor as the checkpoint stores it.
+    pub fn tensors(&self) -> BTreeMap<String, Tensor> {
+        self.stored.iter().map(|(name, stored)| (name.clone(), stored.assemble())).collect()
+    }
+
+    /// The gradients that the last backward pass left, by checkpoint name; parameters it did not reach are absent.
+    pub fn gradients(&self) -> BTreeMap<String, Tensor> {
+        let gradient = |stored: &Stored| {
+            let [(_, leaf)] = &stored.pieces[..] else { return None };
+            let gradient = leaf.grad();
+            gradient.defined().then_some(gradient)
+        };
+        self.stored.iter().filter_map(|(name, stored)| Some((name.clone(), gradient(stored)?))).collect()
+    }
+
+    fn add(&mut self, name: &str, start: i64, transposed: bool, tensor: &Tensor) {
+        let stored =
+            self.stored.entry(name.to_owned()).or_insert_with(|| Stored { pieces: Vec::new(), transposed });
+        let at = stored.pieces.partition_point(|(row, _)| *row < start);
+        let piece = (start, Weight::new(tensor.shallow_clone()));
+        match stored.pieces.get_mut(at) {
+            Some(present) if present.0 == start => *present = piece,
+            _ => stored.pieces.insert(at, piece),
+        }
+    }
+}
+
+impl Stored {
+    fn assemble(&self) -> Tensor {
+        let whole = match &self.pieces[..] {
+            [(_, only)] => only.shallow_clone(),
+            pieces => Tensor::cat(&pieces.iter().map(|(_, piece)| &**piece).collect::<Vec<_>>(), 0),
+        };
+        if self.transposed && whole.dim() == 2 { whole.tr().contiguous() } else { whole }
+    }
+}
+
+#[derive(Debug)]
+struct Loader {
+    source: TensorSource,
+    available: BTreeSet<String>,
+    options: LoadOptions,
+    log: RefCell<Log>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    report: WeightsReport,
+    expected: BTreeMap<String, Vec<i64>>,
+    used: BTreeSet<String>,
+    leaves: BTreeMap<String, Tensor>,
+    state: State,
+}
+
+/// A place in a checkpoint: modules take their parameters from it by name.
+///
+/// Asking never fails: what is missing or mis-shaped is noted, and a placeholder of the asked shape returned, so that
+/// one report at the end lists every mistake.
+#[derive(Debug, Clone)]
+pub struct Weights {
+    loader: Rc<Loader>,
+    names: Rc<NameTable>,
+    /// Stored path under which the name table applies.
+    scope: String,
+    /// Path of blocks within the scope.
+    path: String,
+}
+
+impl Weights {
+    /// The root of a checkpoint.
+    pub fn new(source: TensorSource, options: LoadOptions) -> Self {
+        let available = source.names().into_iter().collect();
+        let loader = Loader { source, available, options, log: RefCell::default() };
+        Self { loader: Rc::new(loader), names: Rc::default(), scope: String::new(), path: String::new() }
+    }
+
+    /// A checkpoint without any tensor: tells what an architecture expects.
+    pub fn nothing() -> Self {
+        Self::new(TensorSource::Memory(BTreeMap::new()), LoadOptions::default())
+    }
+
+    /// The place `segment` (one or several names with dots) below this one.
+    pub fn at(&self, segment: impl AsRef<str>) -> Self {
+        Self { path: join(&self.path, segment.as_ref()), ..self.clone() }
+    }
+
+    /// The place of layer `index` of the list at this place.
+    pub fn layer(&self, index: usize) -> Self {
+        self.at(index.to_string())
+    }
+
+    /// From here on, block names are translated by `names`.
+    pub fn named(&self, names: NameTable) -> Self {
+        Self { scope: self.stored_path(), names: Rc::new(names), path: String::new(), ..self.clone() }
+    }
+
+    /// The first of `places` (stored paths below this one) that the checkpoint has anything under.
+    ///
+    /// An empty place stands for this one, and fits when no other does. Where the checkpoint has nothing at all, the
+    /// first place is what the architecture expects.
+    pub fn either(&self, places: &[&str]) -> Self {
+        let here = self.stored_path();
+        let present = |place: &&&str| {
+            let prefix = join(&here, place) + ".";
+            !place.is_empty() && self.loader.available.range(prefix.clone()..).next().is_some_and(|n| n.starts_with(&prefix))
+        };
+        let bare = || places.iter().find(|place| place.is_empty() && !self.loader.available.is_empty());
+        let place = places.iter().find(present).or_else(bare).or(places.first()).copied().unwrap_or("");
+        Self { scope: join(&here, place), names: Rc::default(), path: String::new(), ..self.clone() }
+    }
+
+    /// Whether the checkpoint has a tensor `name` here.
+    pub fn has(&self, name: &str) -> bool {
+        self.loader.available.contains(&self.resolve(name).0)
+    }
+
+    /// The parameter `name` of `shape`.
+    pub fn weight(&self, name: &str, shape: &[i64]) -> Weight {
+        Weight::new(self.tensor(name, shape))
+    }
+
+    /// The parameter `name` of `shape` where `wanted`.
+    pub fn weight_if(&self, wanted: bool, name: &str, shape: &[i64]) -> Option<Weight> {
+        wanted.then(|| self.weight(name, shape))
+    }
+
+    /// The parameter under the first of `names` that the checkpoint has; otherwise the first is missing.
+    pub fn weight_of(&self, names: &[&str], shape: &[i64]) -> Weight {
+        let name = names.iter().find(|name| self.has(name)).or(names.first()).copied().unwrap_or_default();
+        self.weight(name, shape)
+    }
+
+    /// The tensor `name` of `shape`, as [`Weights::weight`] but free to be worked on before it becomes a parameter.
+    pub fn tensor(&self, name: &str, shape: &[i64]) -> Tensor {
+        let (stored, layout) = self.resolve(name);
+        let tensor = self.read(&stored, layout, shape);
+        self.keep(&stored, layout, &tensor);
+        tensor
+    }
+
+    /// Several parameters as one: `parts` are `(path, rows)`, laid one after the other in rows of shape `rest`.
+    ///
+    /// Each part stays a parameter of its own in the checkpoint.
+    pub fn fused(&self, parts: &[(&str, i64)], name: &str, rest: &[i64]) -> Weight {
+        if let [(path, rows)] = parts {
+            return self.at(path).weight(name, &[&[*rows][..], rest].concat());
+        }
+        let resolved: Vec<(String, Layout)> = parts.iter().map(|(path, _)| self.at(path).resolve(name)).collect();
+        let tensors: Vec<Tensor> = std::iter::zip(parts, &resolved)
+            .map(|((_, rows), (stored, layout))| self.read(stored, *layout, &[&[*rows][..], rest].concat()))
+            .collect();
+        let whole = Tensor::cat(&tensors, 0);
+        let mut start = 0;
+        for ((_, rows), (stored, layout)) in std::iter::zip(parts, &resolved) {
+            self.keep(stored, *layout, &whole.narrow(0, start, *rows));
+            start += rows;
+        }
+        Weight::new(whole)
+    }
+
+    /// Notes that the checkpoint may hold `name` although nothing needs it: a copy of a tied parameter or a constant.
+    pub fn ignore(&self, name: &str) {
+        let (stored, _) = self.resolve(name);
+        self.loader.log.borrow_mut().used.insert(stored);
+    }
+
+    /// The device of the parameters.
+    pub fn device(&self) -> Device {
+        self.loader.options.device
+    }
+
+    /// What the modules asked for: stored names with their shapes.
+    pub fn expected(&self) -> BTreeMap<String, Vec<i64>> {
+        self.loader.log.borrow().expected.clone()
+    }
+
+    /// Ends loading: the report, and the parameters under their stored names.
+    pub fn finish(self) -> (WeightsReport, State) {
+        let mut log = self.loader.log.borrow_mut();
+        let mut report = std::mem::take(&mut log.report);
+        report.unused = self.loader.available.difference(&log.used).cloned().collect();
+        report.missing.sort();
+        report.missing.dedup();
+        report.mis_shaped.sort();
+        report.mis_shaped.dedup();
+        (report, std::mem::take(&mut log.state))
+    }
+
+    fn stored_path(&self) -> String {
+        join(&self.scope, &self.names.resolve(&self.path).0)
+    }
+
+    fn resolve(&self, name: &str) -> (String, Layout) {
+        let (stored, layout) = self.names.resolve(&join(&self.path, name));
+        (join(&self.scope, &stored), layout)
+    }
+
+    /// Reads what a block asks for out of the stored tensor.
+    fn read(&self, stored: &str, layout: Layout, shape: &[i64]) -> Tensor {
+        let mut full = shape.to_vec();
+        if let (Layout::Rows { total, .. }, [rows, ..]) = (layout, &mut full[..]) {
+            *rows = total;
+        }
+        let transposed = matches!(layout, Layout::Transposed | Layout::Rows { transposed: true, .. });
+        if transposed && full.len() == 2 {
+            full.reverse();
+        }
+        let tensor = self.leaf(stored, &full);
+        let tensor = if transposed && tensor.dim() == 2 { tensor.tr() } else { tensor };
+        match layout {
+            Layout::Rows { start, .. } => tensor.narrow(0, start, shape[0]),
+            _ => tensor,
+        }
+    }
+
+    /// The stored tensor itself, in the device and kind of the options; a placeholder where it does not fit.
+    fn leaf(&self, stored: &str, shape: &[i64]) -> Tensor {
+        let Loader { source, options, log, .. } = &*self.loader;
+        let mut log = log.borrow_mut();
+        log.expected.insert(stored.to_owned(), shape.to_vec());
+        log.used.insert(stored.to_owned());
+        if let Some(leaf) = log.leaves.get(stored) {
+            return leaf.shallow_clone();
+        }
+        let placeholder = || Tensor::zeros([1], (Kind::Float, Device::Cpu)).expand(shape, false);
+        let Some(found) = source.shape(stored) else {
+            log.report.missing.push((stored.to_owned(), shape.to_vec()));
+            return placeholder();
+        };
+        if found != shape {
+            log.report.mis_shaped.push((stored.to_owned(), shape.to_vec(), found));
+            return placeholder();
+        }
+        let tensor = match source.tensor(stored) {
+            Ok(tensor) => tensor,
+            Err(error) => {
+                log.report.wrong_dtype.push((stored.to_owned(), error.to_string()));
+                return placeholder();
+            }
+        };
+        if !is_float(tensor.kind()) {
+            log.report.wrong_dtype.push((stored.to_owned(), format!("{:?}", tensor.kind())));
+            return placeholder();
+        }
+        if tensor.isnan().any().int64_value(&[]) != 0 {
+            log.report.not_a_number.push(stored.to_owned());
+        }
+        let tensor = tensor.to_device(options.device).to_kind(options.kind.unwrap_or(tensor.kind()));
+        let tensor = if options.trainable { tensor.detach().set_requires_grad(true) } else { tensor };
+        if options.trainable {
+            log.leaves.insert(stored.to_owned(), tensor.shallow_clone());
+            log.state.add(stored, 0, false, &tensor);
+        }
+        tensor
+    }
+
+    /// Remembers the parameter under its stored name.
+    ///
+    /// A trainable model remembers the stored tensors themselves, which are the leaves that gradients reach.
+    fn keep(&self, stored: &str, layout: Layout, tensor: &Tensor) {
+        if self.loader.options.trainable {
+            return;
+        }
+        let (start, transposed) = match layout {
+            Layout::Plain => (0, false),
+            Layout::Transposed => (0, true),
+            Layout::Rows { start, transposed, .. } => (start, transposed),
+        };
+        self.loader.log.borrow_mut().state.add(stored, start, transposed, tensor);
+    }
+}
+
+fn join(path: &str, segment: &str) -> String {
+    match (path.is_empty(), segment.is_empty()) {
+        (true, _) => segment.to_owned(),
+        (_, true) => path.to_owned(),
+        _ => format!("{path}.{segment}"),
+    }
+}

@@ -1,0 +1,38 @@
+//! Loading parameters by name: what the modules ask for, what the checkpoint has, and a report of both.
+
+mod loader;
+mod names;
+mod report;
+pub mod safetensors;
+mod seeded;
+mod source;
+
+pub use loader::{LoadOptions, State, Weights};
+pub use names::{Layout, NameTable};
+pub use report::WeightsReport;
+pub use seeded::{SeededTensors, draw};
+pub use source::TensorSource;
+
+use tch::Kind;
+
+/// The kind that Python calls `name` (`float32`, `bfloat16`, `int64`, …).
+pub fn kind_of(name: &str) -> Option<Kind> {
+    Some(match name {
+        "float32" => Kind::Float,
+        "float64" => Kind::Double,
+        "float16" => Kind::Half,
+        "bfloat16" => Kind::BFloat16,
+        "int64" => Kind::Int64,
+        "int32" => Kind::Int,
+        "int16" => Kind::Int16,
+        "int8" => Kind::Int8,
+        "uint8" => Kind::Uint8,
+        "bool" => Kind::Bool,
+        _ => return None,
+    })
+}
+
+/// Whether `kind` is a floating-point kind.
+pub fn is_float(kind: Kind) -> bool {
+    matches!(kind, Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16)
+}

@@ -1,0 +1,78 @@
+//! Where tensors come from: a safetensors file, a seed, or memory.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use tch::Tensor;
+
+use super::{safetensors::SafetensorsFile, seeded::SeededTensors};
+use crate::{Error, Result};
+
+/// A set of named tensors that can be read one by one.
+#[derive(Debug)]
+pub enum TensorSource {
+    /// A memory-mapped safetensors file.
+    File(SafetensorsFile),
+    /// Values drawn from a seed (`weights.json` of a reference case).
+    Seeded(SeededTensors),
+    /// Tensors in memory.
+    Memory(BTreeMap<String, Tensor>),
+}
+
+impl TensorSource {
+    /// Opens the weights of a checkpoint or case folder: `model.safetensors`, else `weights.json`.
+    pub fn open(directory: &Path) -> Result<Self> {
+        let file = directory.join("model.safetensors");
+        if file.exists() {
+            return Ok(Self::File(SafetensorsFile::open(&file)?));
+        }
+        let seeded = directory.join("weights.json");
+        if seeded.exists() {
+            return Ok(Self::Seeded(SeededTensors::open(&seeded)?));
+        }
+        Err(Error::WeightsFile {
+            path: directory.into(),
+            message: "holds neither model.safetensors nor weights.json".into(),
+        })
+    }
+
+    /// All names, sorted.
+    pub fn names(&self) -> Vec<String> {
+        match self {
+            Self::File(file) => file.names(),
+            Self::Seeded(seeded) => seeded.names(),
+            Self::Memory(tensors) => tensors.keys().cloned().collect(),
+        }
+    }
+
+    /// The shape of a tensor, or `None` where there is no such name.
+    pub fn shape(&self, name: &str) -> Option<Vec<i64>> {
+        match self {
+            Self::File(file) => file.shape(name),
+            Self::Seeded(seeded) => seeded.shape(name),
+            Self::Memory(tensors) => tensors.get(name).map(Tensor::size),
+        }
+    }
+
+    /// Reads a tensor as it is stored, on the CPU.
+    pub fn tensor(&self, name: &str) -> Result<Tensor> {
+        match self {
+            Self::File(file) => file.tensor(name),
+            Self::Seeded(seeded) => seeded.tensor(name),
+            Self::Memory(tensors) => {
+                tensors.get(name).map(Tensor::shallow_clone).ok_or_else(|| Error::WeightsFile {
+                    path: name.into(),
+                    message: "no such tensor".into(),
+                })
+            }
+        }
+    }
+
+    /// Reads every tensor into memory.
+    pub fn into_memory(self) -> Result<BTreeMap<String, Tensor>> {
+        match self {
+            Self::Memory(tensors) => Ok(tensors),
+            source => source.names().into_iter().map(|name| Ok((name.clone(), source.tensor(&name)?))).collect(),
+        }
+    }
+}
