@@ -78,15 +78,13 @@ def generation(subject: Subject) -> tuple[Tensors, Tensors, float]:
     return {"prompt_ids": prompt}, {"generated_ids": ids}, margin
 
 
-def observe(subject: Subject, seed: int, tasks: tuple[str, ...], outputs: tuple[str, ...]) -> tuple[Tensors, dict[str, Any]]:
+def observe(subject: Subject, seed: int, tasks: tuple[str, ...]) -> tuple[Tensors, dict[str, Any]]:
     """Everything measured: tensors of case.safetensors and the fields of case.json."""
     python_inputs, inputs = subject.python_inputs, subject.inputs
     with torch.no_grad():
         single = run.forward(subject.model, inputs, python_inputs)
         with run.in_double():
             double = run.forward(subject.double, run.cast(inputs), python_inputs)
-    if outputs:
-        single = {name: single[name] for name in outputs}
     noise = {name: rounded(run.difference(value, double[name])) for name, value in single.items()}
 
     names = checkpoint.trainable(subject.model)
@@ -135,7 +133,7 @@ def from_entry(entry: Entry, spec: CaseSpec, folder: Path) -> dict[str, Any]:
         model = checkpoint.load_tensors(model_class, config, tensors)
         context = Context(model, spec.class_name, entry.category, spec.inputs, seed)
         subject = Subject.of(model_class, model, context, build(context), python_arguments(context, spec.traced))
-        results, facts = observe(subject, seed, spec.tasks, spec.outputs)
+        results, facts = observe(subject, seed, spec.tasks)
         if facts.get("greedy_margin", MARGIN + 1) > MARGIN:
             if varied(results):
                 found = (weights, tensors, subject, results, facts)
@@ -166,7 +164,7 @@ def from_checkpoint(source: Path, class_name: str, folder: Path, inputs: Tensors
         options["prompt"] = prompt
     subject = Subject.of(model_class, model, context, given, python_arguments(context, traced=False))
     tasks = tuple(GENERATING) if model.can_generate() and (inputs is None or prompt is not None) else ()
-    results, facts = observe(subject, 0, tasks, ())
+    results, facts = observe(subject, 0, tasks)
     same_after_reload(subject, model.config)
     folder.mkdir(parents=True)
     for file in sorted(source.glob("model*.safetensors*")):

@@ -12,8 +12,9 @@ from .entry import merge
 # Sizes differ from each other wherever an architecture allows it, so that no two axes can be confused unnoticed.
 RULES: list[tuple[str, int]] = [
     (r"(\w+_)?vocab_size", 67),
-    (r"num_hidden_layers|n_layers?|num_layers|(num_)?encoder_layers|depth", 2),
-    (r"(num_)?decoder_layers|decoder_num_hidden_layers", 3),
+    # The encoder has more layers than the decoder: caches of transformers are made for the number of the encoder's.
+    (r"(num_)?encoder_layers", 3),
+    (r"num_hidden_layers|n_layers?|num_layers|depth|(num_)?decoder_layers|decoder_num_hidden_layers", 2),
     (r"hidden_size|d_model|n_embd|embed_dim|hidden_dim|dim|width", 24),
     (r"num_attention_heads|n_heads?|num_heads|encoder_attention_heads", 4),
     (r"decoder_attention_heads", 3),
