@@ -32,7 +32,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         crate::testing::shared_library(&folder.path().join("libinner.so"), &[]);
         let outer = folder.path().join("libouter.so");
-        crate::testing::shared_library(&outer, &["inner"]);
+        crate::testing::shared_library(&outer, &["libinner.so"]);
         assert!(needed(&outer).unwrap().contains(&"libinner.so".to_owned()));
         std::fs::write(&outer, "text").unwrap();
         assert!(needed(&outer).unwrap_err().to_string().contains("libouter.so"));

@@ -390,3 +390,250 @@ fn probe(lib: &Path, scratch: &Path) -> Result<()> {
         String::from_utf8_lossy(&output.stderr).trim_end()
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::testing;
+
+    const ARCH: &str = env::consts::ARCH;
+
+    /// A repository without libtorch, and beside it wheels of a small one.
+    struct Fixture {
+        folder: TempDir,
+        pins: Vec<Pin>,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            for name in ["root", "wheels", "libraries"] {
+                fs::create_dir(folder.path().join(name)).unwrap();
+            }
+            let library = |name: &str, needed: &[&str]| {
+                let path = folder.path().join("libraries").join(name);
+                testing::shared_library(&path, needed);
+                fs::read(path).unwrap()
+            };
+            let cudart = library("libcudart.so.13", &[]);
+            let c10 = library("libc10.so", &[]);
+            let cpu = library("libtorch_cpu.so", &["libc10.so", "libcudart.so.13"]);
+            let mut fixture = Self { folder, pins: Vec::new() };
+            fixture.add(
+                "torch-2.11.0-cp311-cp311-manylinux_2_28",
+                &[
+                    ("torch/include/torch/torch.h", b"#pragma once\n"),
+                    ("torch/lib/libc10.so", &c10),
+                    ("torch/lib/libtorch_cpu.so", &cpu),
+                    ("torch/lib/libtorch.so", b"needs CUDA"),
+                    ("torch/lib/libtorch_cuda.so", b"not needed"),
+                    ("torch/nn/functional.py", b"pass\n"),
+                ],
+            );
+            fixture.add(
+                "nvidia_cuda_runtime-13.0.96-py3-none-manylinux_2_17",
+                &[("nvidia/cu13/lib/libcudart.so.13", &cudart), ("nvidia/cu13/include/cuda.h", b"\n")],
+            );
+            fixture
+        }
+
+        fn add(&mut self, stem: &str, files: &[(&str, &[u8])]) {
+            let path = self.folder.path().join(format!("wheels/{stem}_{ARCH}.whl"));
+            testing::wheel(&path, files, &[]);
+            let mut words = stem.split('-');
+            self.pins.push(Pin {
+                name: words.next().unwrap().replace('_', "-"),
+                version: words.next().unwrap().to_owned(),
+                sha256: hash::of_file(&path).unwrap(),
+            });
+        }
+
+        fn root(&self) -> PathBuf {
+            self.folder.path().join("root")
+        }
+
+        fn run(&self, fetch: &dyn Fetch) -> Result<()> {
+            Installation { root: &self.root(), flavour: Flavour::Cpu, arch: ARCH, pins: &self.pins, needs: 0 }
+                .run(fetch)
+        }
+
+        fn pip(&self) -> Pip {
+            let find_links = [
+                "--quiet".into(),
+                "--no-index".into(),
+                "--find-links".into(),
+                self.folder.path().join("wheels").into_os_string(),
+            ];
+            Pip::new(Python::find().unwrap(), ARCH).with_options(find_links)
+        }
+
+        fn assert_whole(&self) {
+            let folder = self.root().join(FOLDER);
+            let stamp = Stamp::read(&folder).unwrap();
+            stamp.check_contents(&folder).unwrap();
+            let files: Vec<_> = stamp.files.keys().map(String::as_str).collect();
+            assert_eq!(
+                files,
+                [
+                    "build-version",
+                    "include/torch/torch.h",
+                    "lib/libc10.so",
+                    "lib/libcudart.so.13",
+                    "lib/libtorch.so",
+                    "lib/libtorch_cpu.so",
+                ]
+            );
+            assert!(elf::needed(&folder.join("lib/libtorch.so")).unwrap().contains(&"libtorch_cpu.so".to_owned()));
+            let beside: Vec<_> = fs::read_dir(self.root()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            assert_eq!(beside, [FOLDER]);
+        }
+    }
+
+    /// Copies from a folder; fails at the wheel named `fails`, having written half of it.
+    struct Folder<'a> {
+        fixture: &'a Fixture,
+        fails: Option<&'a str>,
+        fetched: RefCell<Vec<String>>,
+    }
+
+    impl<'a> Folder<'a> {
+        fn new(fixture: &'a Fixture, fails: Option<&'a str>) -> Self {
+            Self { fixture, fails, fetched: RefCell::default() }
+        }
+    }
+
+    impl Fetch for Folder<'_> {
+        fn fetch(&self, pin: &Pin, to: &Path, _scratch: &Path) -> Result<()> {
+            self.fetched.borrow_mut().push(pin.name.clone());
+            for entry in fs::read_dir(self.fixture.folder.path().join("wheels"))? {
+                let path = entry?.path();
+                if hash::of_file(&path)? == pin.sha256 {
+                    let bytes = fs::read(&path)?;
+                    let cut = self.fails == Some(pin.name.as_str());
+                    fs::write(to.join(path.file_name().unwrap()), &bytes[..bytes.len() / if cut { 2 } else { 1 }])?;
+                    ensure!(!cut, "interrupted");
+                }
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn installs_what_libtorch_cpu_needs() {
+        let fixture = Fixture::new();
+        fixture.run(&fixture.pip()).unwrap();
+        fixture.assert_whole();
+    }
+
+    #[test]
+    fn an_interrupted_download_is_resumed() {
+        let fixture = Fixture::new();
+        assert!(fixture.run(&Folder::new(&fixture, Some("nvidia-cuda-runtime"))).is_err());
+        assert!(!fixture.root().join(FOLDER).exists());
+        let again = Folder::new(&fixture, None);
+        fixture.run(&again).unwrap();
+        fixture.assert_whole();
+        assert_eq!(*again.fetched.borrow(), ["nvidia-cuda-runtime"]);
+    }
+
+    #[test]
+    fn a_cut_wheel_and_a_half_unpacked_tree_are_repaired() {
+        let fixture = Fixture::new();
+        let staging = fixture.root().join(".libtorch.partial");
+        for (path, content) in [
+            ("wheels/torch-2.11.0/torch-2.11.0-cp311-cp311-manylinux_2_28_x86_64.whl", "half"),
+            ("tree/lib/libtorch_cpu.so", "half"),
+            ("tree/lib/libforeign.so", "from another release"),
+            ("scratch/pip-unpack/torch.whl", "half"),
+            ("replaced/stamp.json", "{}"),
+            ("../.libtorch/lib/libtorch_cpu.so", "without a stamp"),
+        ] {
+            let path = staging.join(path);
+            fs::create_dir_all(staging.join("x")).unwrap();
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        fixture.run(&fixture.pip()).unwrap();
+        fixture.assert_whole();
+    }
+
+    #[test]
+    fn killed_between_the_two_moves() {
+        let fixture = Fixture::new();
+        fixture.run(&Folder::new(&fixture, None)).unwrap();
+        let staging = fixture.root().join(".libtorch.partial");
+        fs::create_dir(&staging).unwrap();
+        fs::rename(fixture.root().join(FOLDER), staging.join("replaced")).unwrap();
+        fixture.run(&Folder::new(&fixture, None)).unwrap();
+        fixture.assert_whole();
+    }
+
+    #[test]
+    fn what_pip_cannot_find_is_an_error() {
+        let mut fixture = Fixture::new();
+        fixture.pins[0].version = "2.12.0".to_owned();
+        let error = fixture.run(&fixture.pip()).unwrap_err().to_string();
+        assert!(error.contains("torch-2.12.0 was not downloaded"), "{error}");
+        assert!(!fixture.root().join(FOLDER).exists());
+    }
+
+    #[test]
+    fn the_users_libtorch_wins() {
+        let root = Path::new("/project");
+        let choose = |libtorch: Option<&str>, pytorch| Source::choose(root, libtorch.map(PathBuf::from), pytorch);
+        assert_eq!(choose(None, false), Source::Installed);
+        assert_eq!(choose(Some("/project/.libtorch"), false), Source::Installed);
+        assert_eq!(choose(Some("/opt/libtorch"), false), Source::Variable("/opt/libtorch".into()));
+        assert_eq!(choose(Some("/project/.libtorch"), true), Source::PyTorch);
+    }
+
+    #[test]
+    fn a_libtorch_of_the_user_is_checked() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = Source::Variable(folder.path().to_owned());
+        assert!(find(folder.path(), &source).is_err());
+        for name in ["lib/libtorch_cpu.so", "include/torch/csrc/api/include/torch/torch.h"] {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        assert_eq!(find(folder.path(), &source).unwrap().version, None);
+        fs::write(folder.path().join("version.py"), "__version__ = '2.11.0+cu130'\n").unwrap();
+        assert_eq!(find(folder.path(), &source).unwrap().version.unwrap(), "2.11.0+cu130");
+        fs::write(folder.path().join("build-version"), "2.10.0+cpu\n").unwrap();
+        let error = find(folder.path(), &source).err().unwrap().to_string();
+        assert!(error.contains("is libtorch 2.10.0+cpu, but 2.11.0 is needed"), "{error}");
+    }
+
+    #[test]
+    fn places_of_files() {
+        assert_eq!(header("torch/include/ATen/ATen.h", Flavour::Cpu).unwrap(), "include/ATen/ATen.h");
+        assert_eq!(header("nvidia/cu13/include/cuda.h", Flavour::Cuda).unwrap(), "include/cuda.h");
+        assert_eq!(header("nvidia/cu13/include/cuda.h", Flavour::Cpu), None);
+        assert_eq!(header("torch/include/../../../outside.h", Flavour::Cpu), None);
+        assert_eq!(library("torch/lib/libgomp.so.1"), Some("libgomp.so.1"));
+        assert_eq!(library("torch.libs/libgomp-a34b3233.so.1.0.0"), Some("libgomp-a34b3233.so.1.0.0"));
+        assert_eq!(library("nvidia/cudnn/lib/libcudnn.so.9"), Some("libcudnn.so.9"));
+        for other in ["torch/lib/libtorch_python.so", "torch/_C.so", "torch/lib/sub/a.so", "nvidia/nccl/lib/a.txt"] {
+            assert_eq!(library(other), None);
+        }
+    }
+
+    #[test]
+    fn too_little_space_is_an_error() {
+        let error = ensure_space(Path::new("/disk"), 1 << 30, 2 << 30).unwrap_err().to_string();
+        assert!(error.contains("1.00 GiB free, 2.00 GiB are needed"), "{error}");
+        ensure_space(Path::new("/disk"), 2 << 30, 2 << 30).unwrap();
+    }
+
+    #[test]
+    fn a_full_disk_is_named() {
+        let error = anyhow::Error::from(io::Error::from(io::ErrorKind::StorageFull)).context("cannot write a");
+        assert!(disk_full(error).to_string().starts_with("the disk is full: cannot write a"));
+        assert_eq!(disk_full(anyhow!("other")).to_string(), "other");
+    }
+}

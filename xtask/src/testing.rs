@@ -49,6 +49,6 @@ pub fn shared_library(path: &Path, needed: &[&str]) {
         .args(["-shared", "-x", "c", "/dev/null", "-x", "none", "-Wl,--no-as-needed", "-Wl,-rpath,$ORIGIN", "-o"])
         .arg(path);
     command.arg(format!("-Wl,-soname,{}", path.file_name().unwrap().to_str().unwrap()));
-    command.arg("-L").arg(folder).args(needed.iter().map(|name| format!("-l{name}")));
+    command.arg("-L").arg(folder).args(needed.iter().map(|name| format!("-l:{name}")));
     assert!(command.status().unwrap().success());
 }
