@@ -227,3 +227,32 @@ impl Readout for EndTokenClassifier {
         Ok(Outputs::new().with("logits", self.out_proj.forward(&self.dense.forward(&x).tanh())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+
+    #[test]
+    fn inputs_move_behind_the_first_token() {
+        let shifted = shift_right(&Tensor::from_slice2(&[[5_i64, 6, 7], [8, 9, 1]]), 2);
+        assert!(shifted.equal(&Tensor::from_slice2(&[[2_i64, 5, 6], [2, 8, 9]])));
+        assert!(shift_right(&Tensor::from_slice2(&[[5_i64]]), 2).equal(&Tensor::from_slice2(&[[2_i64]])));
+    }
+
+    #[test]
+    fn end_tokens_must_be_as_many_in_each_row() {
+        let head = EndTokenClassifier::load(&Weights::nothing(), 4, 3, 1);
+        let hidden = Tensor::zeros([2, 3, 4], (Kind::Float, Device::Cpu));
+        let features = Features { hidden, pooled: None, rest: Outputs::new() };
+        let read = |ids: [[i64; 3]; 2]| {
+            head.read(&features, &Inputs::new().with("input_ids", Tensor::from_slice2(&ids)))
+                .map(|outputs| outputs.get("logits").map(Tensor::size))
+        };
+        assert_eq!(read([[5, 1, 1], [1, 1, 5]]).unwrap(), Some(vec![2, 3]));
+        assert!(read([[5, 1, 1], [1, 5, 5]]).is_err());
+        assert!(read([[5, 6, 7], [5, 6, 7]]).is_err());
+        assert!(head.read(&features, &Inputs::new()).is_err());
+    }
+}

@@ -126,3 +126,57 @@ fn validate(config: &T5Config) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::ModelConfig;
+
+    fn read(mut json: Value) -> Result<T5Config> {
+        json["model_type"] = "t5".into();
+        T5Config::from_json(&json)
+    }
+
+    #[test]
+    fn version_1_1_is_told_by_its_untied_head() {
+        let scales = |json| read(json).unwrap().scale_decoder_outputs;
+        assert!(scales(json!({})));
+        assert!(!scales(json!({ "tie_word_embeddings": false })));
+        assert!(!scales(json!({ "tie_word_embeddings": true, "scale_decoder_outputs": false })));
+        assert!(scales(json!({ "tie_word_embeddings": false, "scale_decoder_outputs": true })));
+    }
+
+    #[test]
+    fn the_projection_sets_activation_and_gate() {
+        let mlp = |json| read(json).map(|config| (config.is_gated_act, config.dense_act_fn));
+        assert_eq!(mlp(json!({})).unwrap(), (false, Activation::Relu));
+        assert_eq!(mlp(json!({ "feed_forward_proj": "gated-gelu" })).unwrap(), (true, Activation::GeluNew));
+        assert_eq!(mlp(json!({ "feed_forward_proj": "gelu" })).unwrap(), (false, Activation::Gelu));
+        assert_eq!(mlp(json!({ "feed_forward_proj": "gated-silu" })).unwrap(), (true, Activation::Silu));
+        let error = mlp(json!({ "feed_forward_proj": "gated-gelu-new" })).unwrap_err().to_string();
+        assert!(error.contains("feed_forward_proj") && error.contains("gated-gelu-new"), "{error}");
+    }
+
+    #[test]
+    fn the_decoder_is_as_deep_as_the_encoder_unless_told() {
+        let layers = |json| read(json).map(|config| (config.num_layers, config.num_decoder_layers)).unwrap();
+        assert_eq!(layers(json!({})), (6, 6));
+        assert_eq!(layers(json!({ "num_hidden_layers": 3, "num_decoder_layers": null })), (3, 3));
+        assert_eq!(layers(json!({ "num_layers": 3, "num_decoder_layers": 2 })), (3, 2));
+    }
+
+    #[test]
+    fn unsupported_values_are_refused_by_name() {
+        for (field, value) in [
+            ("is_decoder", json!(true)),
+            ("relative_attention_num_buckets", json!(2)),
+            ("relative_attention_max_distance", json!(16)),
+            ("num_heads", json!(0)),
+        ] {
+            let error = read(json!({ field: value })).unwrap_err().to_string();
+            assert!(error.contains(field), "{error}");
+        }
+    }
+}
