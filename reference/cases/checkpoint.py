@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,20 @@ from safetensors.torch import load_file, save_file
 from .draw import seeded, value_range
 
 Tensors = dict[str, torch.Tensor]
+
+
+class Layout:
+    """Puts tensors as `save_pretrained` names them under the names of the checkpoint that a model came from."""
+
+    def __init__(self, names: set[str], rules: Sequence[Sequence[str]] = ()) -> None:
+        self.names, self.rules = names, rules
+
+    def __call__(self, tensors: Tensors) -> Tensors:
+        """The same tensors; it is an error if they are not those of the checkpoint."""
+        result = tensors if set(tensors) == self.names else renamed(tensors, self.rules)
+        if set(result) != self.names:
+            raise ValueError(f"saving does not give the names that were loaded: {sorted(set(result) ^ self.names)}")
+        return result
 
 
 def saved(model: Any, values: Tensors | None = None) -> Tensors:
@@ -34,6 +49,20 @@ def saved(model: Any, values: Tensors | None = None) -> Tensors:
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder, max_shard_size="100GB")
         return {key: value.clone() for key, value in load_file(Path(folder) / "model.safetensors").items()}
+
+
+def renamed(tensors: Tensors, rules: Sequence[Sequence[str]]) -> Tensors:
+    """The tensors under the names that the hub's files use for them: each rule is a regular expression and what replaces it."""
+
+    def rename(name: str) -> str:
+        for pattern, replacement in rules:
+            name = re.sub(pattern, replacement, name)
+        return name
+
+    result = {rename(name): value for name, value in tensors.items()}
+    if len(result) != len(tensors):
+        raise ValueError("`hub_names` gives two tensors one name")
+    return result
 
 
 def describe(tensors: Tensors, seed: int, overrides: Mapping[str, Sequence[float]]) -> dict[str, Any]:
@@ -81,7 +110,8 @@ def origin(model_class: Any, config: Any, tensors: Tensors) -> tuple[list[str], 
     return names, {key: value.detach().round().long() if key in known else torch.zeros_like(value).long() for key, value in state.items()}
 
 
-def trainable(model: Any) -> list[str]:
+def trainable(model: Any, layout: Layout) -> list[str]:
     """Sorted checkpoint names of the parameters that training would change."""
     marks = {key: torch.ones_like(value) for key, value in model.named_parameters() if value.requires_grad}
-    return sorted(name for name, value in saved(model, marks).items() if value.is_floating_point() and (value == 1).all())
+    found = layout(saved(model, marks))
+    return sorted(name for name, value in found.items() if value.is_floating_point() and (value == 1).all())

@@ -21,7 +21,6 @@ class CaseSpec:
     tasks: tuple[str, ...]
     tiny: dict[str, Any]
     inputs: dict[str, Any]
-    outputs: tuple[str, ...] = ()
 
     @property
     def traced(self) -> bool:
@@ -63,7 +62,7 @@ def load(path: Path) -> Entry:
 
     def spec(name: str, class_name: str, own: dict[str, Any], named: tuple[str, ...]) -> CaseSpec:
         options = merge(merge(common, of_case.get(name, {})), own.get("inputs", {}))
-        return CaseSpec(name, class_name, named, merge(tiny, own.get("tiny", {})), options, tuple(own.get("outputs", ())))
+        return CaseSpec(name, class_name, named, merge(tiny, own.get("tiny", {})), options)
 
     cases = [spec(named[0], class_name, {}, tuple(named)) for class_name, named in tasks.items()]
     for part, row in data.get("parts", {}).items():

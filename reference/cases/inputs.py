@@ -2,11 +2,13 @@
 
 Options (`[inputs]` of an entry, or `[inputs.cases.<case>]`):
 
-    batch, length, decoder_length, samples, frames, height, width, choices, prompt_length
+    batch, length, decoder_length, samples, frames, height, width, choices, negatives, prompt_length
+    text_batch   rows of text where they differ from those of images
     padding      "left", "right" or "none": where row 1 of the batch is padded
     add, omit    arguments to pass, or not to pass, in spite of the defaults
     python       arguments that are no tensors
-    ids          fixed token ids that every row begins with
+    ranges       {pattern of checkpoint names = [low, high]} for weights that the general rule does not suit
+    hub_names    [[regex, replacement], ...]: writes the checkpoint with the names of older files on the hub
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ class Context:
     category: str
     options: dict[str, Any]
     seed: int
+    prompt: torch.Tensor | None = None
 
     @property
     def config(self) -> PreTrainedConfig:
@@ -72,7 +75,7 @@ class Context:
     @property
     def length(self) -> int:
         """Tokens of a row."""
-        return self.options.get("length", 9)
+        return self.options.get("length", 7)
 
     @property
     def choices(self) -> int | None:
@@ -83,7 +86,8 @@ class Context:
     @property
     def shape(self) -> list[int]:
         """Shape of `input_ids`."""
-        return [self.batch, *([self.choices] if self.choices else []), self.length]
+        rows = self.options.get("text_batch", self.batch)
+        return [rows, *([self.choices] if self.choices else []), self.length]
 
     @property
     def padding(self) -> str:
@@ -140,8 +144,6 @@ def place_images(context: Context, ids: torch.Tensor) -> torch.Tensor:
 
 def input_ids(context: Context) -> torch.Tensor:
     """Tokens; the last real one of a row is the end token where there is one and the model is no plain decoder."""
-    if "input_ids" in context.options:
-        return torch.tensor(context.options["input_ids"])
     ids = place_images(context, plain_ids(context, "input.input_ids", context.shape))
     special = context.special_ids()
     real = mask(context, list(ids.shape)) if passes(context, "attention_mask") else torch.ones_like(ids)
@@ -154,6 +156,8 @@ def input_ids(context: Context) -> torch.Tensor:
 
 def prompt_ids(context: Context) -> torch.Tensor:
     """An unpadded prompt: what the decoder starts from, or what the encoder of a text-to-text model reads."""
+    if context.prompt is not None:
+        return context.prompt
     name = "input.prompt_ids"
     if context.config.is_encoder_decoder and context.main_input != "input_ids":
         ids = plain_ids(context, name, [context.batch, context.options.get("prompt_length", 3)])

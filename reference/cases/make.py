@@ -22,7 +22,7 @@ from .shrink import config_for
 Tensors = dict[str, torch.Tensor]
 
 NEW_TOKENS = 8
-MARGIN = 1e-3
+MARGIN = 1e-2
 SEEDS = 40
 GENERATING = {
     "text-generation", "text2text-generation", "automatic-speech-recognition", "image-text-to-text", "image-to-text",
@@ -39,12 +39,11 @@ class Subject:
     context: Context
     inputs: Tensors
     python_inputs: dict[str, Any]
-    double: Any
+    layout: checkpoint.Layout
+    double: Any = None
 
-    @classmethod
-    def of(cls, model_class: Any, model: Any, context: Context, inputs: Tensors, python_inputs: dict[str, Any]) -> Subject:
-        """A subject with its copy in float64."""
-        return cls(model_class, model, context, inputs, python_inputs, run.doubled(model))
+    def __post_init__(self) -> None:
+        self.double = run.doubled(self.model)
 
 
 def compact(value: Any) -> str:
@@ -78,23 +77,21 @@ def generation(subject: Subject) -> tuple[Tensors, Tensors, float]:
     return {"prompt_ids": prompt}, {"generated_ids": ids}, margin
 
 
-def observe(subject: Subject, seed: int, tasks: tuple[str, ...], outputs: tuple[str, ...]) -> tuple[Tensors, dict[str, Any]]:
+def observe(subject: Subject, seed: int, tasks: tuple[str, ...]) -> tuple[Tensors, dict[str, Any]]:
     """Everything measured: tensors of case.safetensors and the fields of case.json."""
     python_inputs, inputs = subject.python_inputs, subject.inputs
     with torch.no_grad():
         single = run.forward(subject.model, inputs, python_inputs)
         with run.in_double():
             double = run.forward(subject.double, run.cast(inputs), python_inputs)
-    if outputs:
-        single = {name: single[name] for name in outputs}
     noise = {name: rounded(run.difference(value, double[name])) for name, value in single.items()}
 
-    names = checkpoint.trainable(subject.model)
+    names = checkpoint.trainable(subject.model, subject.layout)
     grads = run.gradients(subject.model, inputs, python_inputs, seed)
     with run.in_double():
         grads_double = run.gradients(subject.double, run.cast(inputs), python_inputs, seed)
-    table = run.rows(checkpoint.saved(subject.model, grads), names, seed)
-    exact = run.rows(checkpoint.saved(subject.double, grads_double), names, seed)
+    table = run.rows(subject.layout(checkpoint.saved(subject.model, grads)), names, seed)
+    exact = run.rows(subject.layout(checkpoint.saved(subject.double, grads_double)), names, seed)
     gap = (table - exact).abs().amax(dim=1)
 
     tensors = {f"input.{name}": value for name, value in inputs.items()}
@@ -126,7 +123,9 @@ def from_entry(entry: Entry, spec: CaseSpec, folder: Path) -> dict[str, Any]:
     """Makes a case of an entry: drawn weights, small sizes. Returns case.json."""
     model_class = getattr(transformers, spec.class_name)
     config = config_for(model_class, CONFIG_MAPPING[entry.model_type], spec.tiny)
-    shapes = checkpoint.saved(model_class(config))
+    hub_names = spec.inputs.get("hub_names", ())
+    shapes = checkpoint.renamed(checkpoint.saved(model_class(config)), hub_names)
+    layout = checkpoint.Layout(set(shapes), hub_names)
     overrides = spec.inputs.get("ranges", {})
     found: tuple[Any, ...] | None = None
     for seed in range(1, SEEDS):
@@ -134,8 +133,8 @@ def from_entry(entry: Entry, spec: CaseSpec, folder: Path) -> dict[str, Any]:
         tensors = checkpoint.drawn(weights)
         model = checkpoint.load_tensors(model_class, config, tensors)
         context = Context(model, spec.class_name, entry.category, spec.inputs, seed)
-        subject = Subject.of(model_class, model, context, build(context), python_arguments(context, spec.traced))
-        results, facts = observe(subject, seed, spec.tasks, spec.outputs)
+        subject = Subject(model_class, model, context, build(context), python_arguments(context, spec.traced), layout)
+        results, facts = observe(subject, seed, spec.tasks)
         if facts.get("greedy_margin", MARGIN + 1) > MARGIN:
             if varied(results):
                 found = (weights, tensors, subject, results, facts)
@@ -160,13 +159,12 @@ def from_checkpoint(source: Path, class_name: str, folder: Path, inputs: Tensors
     model = checkpoint.load(model_class, source)
     causal = model.can_generate() and not model.config.is_encoder_decoder
     context = Context(model, class_name, "decoder-only" if causal else "", options, 0)
-    given = inputs if inputs is not None else build(context)
-    prompt = given.pop("prompt_ids", None)
-    if prompt is not None:
-        options["prompt"] = prompt
-    subject = Subject.of(model_class, model, context, given, python_arguments(context, traced=False))
-    tasks = tuple(GENERATING) if model.can_generate() and (inputs is None or prompt is not None) else ()
-    results, facts = observe(subject, 0, tasks, ())
+    given = dict(inputs) if inputs is not None else build(context)
+    context.prompt = given.pop("prompt_ids", None)
+    layout = checkpoint.Layout(set(checkpoint.saved(model)))
+    subject = Subject(model_class, model, context, given, python_arguments(context, traced=False), layout)
+    shows = model.can_generate() and (inputs is None or context.prompt is not None)
+    results, facts = observe(subject, 0, tuple(GENERATING) if shows else ())
     same_after_reload(subject, model.config)
     folder.mkdir(parents=True)
     for file in sorted(source.glob("model*.safetensors*")):

@@ -11,9 +11,10 @@ from .entry import merge
 
 # Sizes differ from each other wherever an architecture allows it, so that no two axes can be confused unnoticed.
 RULES: list[tuple[str, int]] = [
-    (r"(\w+_)?vocab_size", 67),
-    (r"num_hidden_layers|n_layers?|num_layers|(num_)?encoder_layers|depth", 2),
-    (r"(num_)?decoder_layers|decoder_num_hidden_layers", 3),
+    (r"(\w+_)?vocab_size", 47),
+    # The encoder has more layers than the decoder: caches of transformers are made for the number of the encoder's.
+    (r"(num_)?encoder_layers", 3),
+    (r"num_hidden_layers|n_layers?|num_layers|depth|(num_)?decoder_layers|decoder_num_hidden_layers", 2),
     (r"hidden_size|d_model|n_embd|embed_dim|hidden_dim|dim|width", 24),
     (r"num_attention_heads|n_heads?|num_heads|encoder_attention_heads", 4),
     (r"decoder_attention_heads", 3),
@@ -22,8 +23,8 @@ RULES: list[tuple[str, int]] = [
     (r"intermediate_size|encoder_ffn_dim|ffn_dim|d_ff|n_inner|ffn_hidden_size", 28),
     (r"decoder_ffn_dim|moe_intermediate_size|shared_expert_intermediate_size", 20),
     (r"max_position_embeddings|n_positions|n_ctx|max_source_positions|max_target_positions|seq_length", 48),
-    (r"image_size", 15),
-    (r"patch_size|encoder_stride", 5),
+    (r"image_size", 9),
+    (r"patch_size|encoder_stride", 3),
     (r"projection_dim|embedding_size|project_dim", 20),
     (r"classifier_proj_size|proj_codevector_dim|codevector_dim", 18),
     (r"num_mel_bins", 10),

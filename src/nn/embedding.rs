@@ -22,6 +22,11 @@ impl Embedding {
         Self { padding: row.unwrap_or(-1), ..self }
     }
 
+    /// A table that another part of the model has too.
+    pub fn tied(table: Weight) -> Self {
+        Self { table }
+    }
+
     /// `[…]` ids to `[…, width]` vectors.
     pub fn forward(&self, ids: &Tensor) -> Tensor {
         Tensor::embedding(&self.table, ids, self.padding, false, false)

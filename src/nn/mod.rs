@@ -4,6 +4,7 @@
 
 mod activation;
 mod attention;
+mod conv;
 mod embedding;
 pub mod heads;
 mod layer;
@@ -11,16 +12,19 @@ mod linear;
 mod mask;
 mod mlp;
 mod norm;
+mod relative_bias;
 pub mod rope;
 mod stack;
 
 pub use activation::Activation;
-pub use attention::{Attend, Attention, AttentionSpec, Biases};
+pub use attention::{Attend, Attention, AttentionSpec, Biases, masked_bias};
+pub use conv::{Conv, ConvSpec};
 pub use embedding::Embedding;
 pub use layer::{Layer, LayerSpec, Placement};
 pub use linear::Linear;
 pub use mask::Mask;
 pub use mlp::{Mlp, MlpSpec};
 pub use norm::{Norm, NormSpec};
+pub use relative_bias::{RelativeBias, RelativeBiasSpec};
 pub use rope::Rotation;
 pub use stack::{Context, Passed, Stack, StackSpec};
