@@ -10,7 +10,9 @@ use crate::{Error, Result};
 /// The configuration of one architecture.
 ///
 /// Implemented by the [`config!`](crate::config!) macro; a field that `config.json` lacks takes its default.
-pub trait ModelConfig: Serialize + DeserializeOwned + Default + Clone + std::fmt::Debug + Send + Sync + 'static {
+pub trait ModelConfig:
+    Serialize + DeserializeOwned + Default + Clone + std::fmt::Debug + Send + Sync + 'static
+{
     /// `model_type` as it stands in `config.json`.
     const MODEL_TYPE: &'static str;
     /// Fields that the architecture reads.

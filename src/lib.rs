@@ -1,1 +1,23 @@
+//! Hugging Face architectures, native in Rust on libtorch, each proven number for number against Python.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
 
+pub mod auto;
+mod cache;
+pub mod config;
+mod error;
+pub mod inputs;
+pub mod model;
+pub mod models;
+pub mod nn;
+mod outputs;
+#[doc(hidden)]
+pub mod proofs;
+pub mod tasks;
+pub mod weights;
+
+pub use cache::{Cache, KeyValues, LayerCache};
+pub use error::{Error, Result};
+pub use inputs::Inputs;
+pub use model::Model;
+pub use outputs::Outputs;

@@ -6,7 +6,6 @@ use tch::{Device, Kind, Tensor};
 use tch_transformers_native::Weight;
 
 use super::{Layout, NameTable, TensorSource, WeightsReport, is_float};
-use crate::Result;
 
 /// Where parameters go and in which form.
 #[derive(Debug, Clone, Copy)]
@@ -17,11 +16,13 @@ pub struct LoadOptions {
     pub kind: Option<Kind>,
     /// Whether gradients flow into the parameters.
     pub trainable: bool,
+    /// Whether tensors that nothing asks for are passed over in silence, such as the heads of another class.
+    pub allow_unused: bool,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { device: Device::Cpu, kind: Some(Kind::Float), trainable: false }
+        Self { device: Device::Cpu, kind: Some(Kind::Float), trainable: false, allow_unused: false }
     }
 }
 
@@ -46,6 +47,12 @@ impl State {
         self.stored.keys().map(String::as_str)
     }
 
+    /// The kind of the first parameter.
+    pub fn kind(&self) -> Option<Kind> {
+        let (_, leaf) = self.stored.values().next()?.pieces.first()?;
+        Some(leaf.kind())
+    }
+
     /// Every tensor as the checkpoint stores it.
     pub fn tensors(&self) -> BTreeMap<String, Tensor> {
         self.stored.iter().map(|(name, stored)| (name.clone(), stored.assemble())).collect()
@@ -62,8 +69,7 @@ impl State {
     }
 
     fn add(&mut self, name: &str, start: i64, transposed: bool, tensor: &Tensor) {
-        let stored =
-            self.stored.entry(name.to_owned()).or_insert_with(|| Stored { pieces: Vec::new(), transposed });
+        let stored = self.stored.entry(name.to_owned()).or_insert_with(|| Stored { pieces: Vec::new(), transposed });
         let at = stored.pieces.partition_point(|(row, _)| *row < start);
         let piece = (start, Weight::new(tensor.shallow_clone()));
         match stored.pieces.get_mut(at) {
@@ -150,7 +156,8 @@ impl Weights {
         let here = self.stored_path();
         let present = |place: &&&str| {
             let prefix = join(&here, place) + ".";
-            !place.is_empty() && self.loader.available.range(prefix.clone()..).next().is_some_and(|n| n.starts_with(&prefix))
+            !place.is_empty()
+                && self.loader.available.range(prefix.clone()..).next().is_some_and(|n| n.starts_with(&prefix))
         };
         let bare = || places.iter().find(|place| place.is_empty() && !self.loader.available.is_empty());
         let place = places.iter().find(present).or_else(bare).or(places.first()).copied().unwrap_or("");
@@ -190,18 +197,33 @@ impl Weights {
     ///
     /// Each part stays a parameter of its own in the checkpoint.
     pub fn fused(&self, parts: &[(&str, i64)], name: &str, rest: &[i64]) -> Weight {
-        if let [(path, rows)] = parts {
+        let parts: Vec<_> = parts.iter().map(|(path, rows)| (*path, *rows, true)).collect();
+        self.fused_some(&parts, name, rest)
+    }
+
+    /// As [`Weights::fused`], with zeros for the parts that do not exist: `(path, rows, exists)` each.
+    pub fn fused_some(&self, parts: &[(&str, i64, bool)], name: &str, rest: &[i64]) -> Weight {
+        if let [(path, rows, true)] = parts {
             return self.at(path).weight(name, &[&[*rows][..], rest].concat());
         }
-        let resolved: Vec<(String, Layout)> = parts.iter().map(|(path, _)| self.at(path).resolve(name)).collect();
-        let tensors: Vec<Tensor> = std::iter::zip(parts, &resolved)
-            .map(|((_, rows), (stored, layout))| self.read(stored, *layout, &[&[*rows][..], rest].concat()))
-            .collect();
-        let whole = Tensor::cat(&tensors, 0);
+        let mut tensors = Vec::with_capacity(parts.len());
+        let mut kept = Vec::with_capacity(parts.len());
         let mut start = 0;
-        for ((_, rows), (stored, layout)) in std::iter::zip(parts, &resolved) {
-            self.keep(stored, *layout, &whole.narrow(0, start, *rows));
+        for (path, rows, exists) in parts {
+            let shape = [&[*rows][..], rest].concat();
+            tensors.push(if *exists {
+                let (stored, layout) = self.at(path).resolve(name);
+                let tensor = self.read(&stored, layout, &shape);
+                kept.push((stored, layout, start, *rows));
+                tensor
+            } else {
+                Tensor::zeros(&shape, (self.loader.options.kind.unwrap_or(Kind::Float), self.device()))
+            });
             start += rows;
+        }
+        let whole = Tensor::cat(&tensors, 0);
+        for (stored, layout, start, rows) in kept {
+            self.keep(&stored, layout, &whole.narrow(0, start, rows));
         }
         Weight::new(whole)
     }
@@ -270,7 +292,8 @@ impl Weights {
         if let Some(leaf) = log.leaves.get(stored) {
             return leaf.shallow_clone();
         }
-        let placeholder = || Tensor::zeros([1], (Kind::Float, Device::Cpu)).expand(shape, false);
+        let placeholder =
+            || Tensor::zeros([1], (options.kind.unwrap_or(Kind::Float), options.device)).expand(shape, false);
         let Some(found) = source.shape(stored) else {
             log.report.missing.push((stored.to_owned(), shape.to_vec()));
             return placeholder();

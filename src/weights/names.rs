@@ -103,10 +103,11 @@ mod tests {
 
     #[test]
     fn longest_rule_wins_and_stars_carry_over() {
-        let table = NameTable::new()
-            .name("layers", "h")
-            .name("layers.*.norm", "h.*.ln_1")
-            .fused("h.*.attn.c_attn", &[("layers.*.q", 4), ("layers.*.k", 2), ("layers.*.v", 2)], true);
+        let table = NameTable::new().name("layers", "h").name("layers.*.norm", "h.*.ln_1").fused(
+            "h.*.attn.c_attn",
+            &[("layers.*.q", 4), ("layers.*.k", 2), ("layers.*.v", 2)],
+            true,
+        );
         assert_eq!(table.resolve("layers.3.norm.weight"), ("h.3.ln_1.weight".into(), Layout::Plain));
         assert_eq!(table.resolve("layers.3.mlp.bias"), ("h.3.mlp.bias".into(), Layout::Plain));
         assert_eq!(

@@ -87,8 +87,7 @@ impl SeededTensors {
 pub fn draw(seed: u64, name: &str, shape: &[i64], low: f64, high: f64) -> Tensor {
     let key = fnv1a64(name) ^ seed.wrapping_mul(GOLDEN);
     let count: i64 = shape.iter().product();
-    let values: Vec<f64> =
-        (1..=count as u64).map(|counter| low + (high - low) * fraction(key, counter)).collect();
+    let values: Vec<f64> = (1..=count as u64).map(|counter| low + (high - low) * fraction(key, counter)).collect();
     Tensor::from_slice(&values).reshape(shape)
 }
 

@@ -59,12 +59,10 @@ impl TensorSource {
         match self {
             Self::File(file) => file.tensor(name),
             Self::Seeded(seeded) => seeded.tensor(name),
-            Self::Memory(tensors) => {
-                tensors.get(name).map(Tensor::shallow_clone).ok_or_else(|| Error::WeightsFile {
-                    path: name.into(),
-                    message: "no such tensor".into(),
-                })
-            }
+            Self::Memory(tensors) => tensors
+                .get(name)
+                .map(Tensor::shallow_clone)
+                .ok_or_else(|| Error::WeightsFile { path: name.into(), message: "no such tensor".into() }),
         }
     }
 

@@ -1,0 +1,170 @@
+//! The roster, and loading by what `config.json` says.
+
+use std::path::Path;
+
+use serde_json::Value;
+use tch::Kind;
+
+use crate::config::{self, ModelConfig};
+use crate::error::catch;
+use crate::model::{Head, Model, Module, Part as PartOf};
+use crate::tasks::Task;
+use crate::weights::{LoadOptions, TensorSource, Weights};
+use crate::{Error, Result};
+
+/// One architecture of the roster.
+#[derive(Debug)]
+pub struct Entry {
+    /// `model_type` in `config.json` (a variant's own name where `of` is set).
+    pub model_type: &'static str,
+    /// The category.
+    pub category: &'static str,
+    /// A second category it also belongs to.
+    pub alt_category: Option<&'static str>,
+    /// One line about it.
+    pub summary: &'static str,
+    /// A typical checkpoint on the hub.
+    pub checkpoint: &'static str,
+    /// The architecture whose code a variant uses.
+    pub of: Option<&'static str>,
+    /// The architectures it was derived from.
+    pub derives_from: &'static [&'static str],
+    /// The version of `transformers` it is proven against.
+    pub transformers: &'static str,
+    /// Its classes.
+    pub classes: &'static [Class],
+    /// Its parts that are models of their own.
+    pub parts: &'static [Part],
+    /// Names of its reference cases.
+    pub cases: &'static [&'static str],
+    /// Checks that do not apply, with the reason.
+    pub skip: &'static [(&'static str, &'static str)],
+    /// Checks whose tolerance is loosened.
+    pub tolerances: &'static [Tolerance],
+    /// The entry's file.
+    pub source: &'static str,
+}
+
+/// A Hugging Face class of an architecture.
+#[derive(Debug)]
+pub struct Class {
+    /// The class name.
+    pub name: &'static str,
+    /// The tasks it serves.
+    pub tasks: &'static [&'static str],
+    /// Builds it from a parsed `config.json` and weights.
+    pub load: Load,
+}
+
+/// A part of an architecture with a `model_type` of its own.
+#[derive(Debug)]
+pub struct Part {
+    /// Its `model_type`.
+    pub model_type: &'static str,
+    /// Its class.
+    pub class: Class,
+}
+
+/// A loosened tolerance.
+#[derive(Debug)]
+pub struct Tolerance {
+    /// The check, or `check.output`.
+    pub check: &'static str,
+    /// What the tolerance is multiplied by.
+    pub factor: f64,
+    /// Why.
+    pub reason: &'static str,
+}
+
+/// Builds a module from a parsed `config.json` and weights.
+pub type Load = fn(&Value, &Weights) -> Result<Box<dyn Module>>;
+
+/// The [`Load`] of the class that architecture `A` has for task `T`.
+pub fn load_head<A: Head<T>, T: Task>(json: &Value, weights: &Weights) -> Result<Box<dyn Module>> {
+    <A as Head<T>>::load(&A::Config::from_json(json)?, weights)
+}
+
+/// The [`Load`] of the part `A`.
+pub fn load_part<A: PartOf>(json: &Value, weights: &Weights) -> Result<Box<dyn Module>> {
+    <A as PartOf>::load(&A::Config::from_json(json)?, weights)
+}
+
+/// The entry of `model_type`, a variant's or a part's included.
+///
+/// # Errors
+/// [`Error::UnknownModelType`] with the nearest names.
+pub fn entry(model_type: &str) -> Result<&'static Entry> {
+    let owns =
+        |entry: &&Entry| entry.model_type == model_type || entry.parts.iter().any(|part| part.model_type == model_type);
+    roster().iter().find(owns).ok_or_else(|| Error::UnknownModelType {
+        name: model_type.to_owned(),
+        nearest: nearest(model_type, roster().iter().map(|entry| entry.model_type)),
+    })
+}
+
+impl Entry {
+    /// All classes, those of parts included.
+    pub fn all_classes(&self) -> impl Iterator<Item = &'static Class> {
+        self.classes.iter().chain(self.parts.iter().map(|part| &part.class))
+    }
+
+    /// The class `name`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownClass`] with the nearest names.
+    pub fn class(&self, name: &str) -> Result<&'static Class> {
+        self.all_classes().find(|class| class.name == name).ok_or_else(|| Error::UnknownClass {
+            name: name.to_owned(),
+            nearest: nearest(name, self.all_classes().map(|class| class.name)),
+        })
+    }
+
+    /// The class that serves `task`.
+    pub fn class_for(&self, task: &str) -> Option<&'static Class> {
+        self.classes.iter().find(|class| class.tasks.contains(&task))
+    }
+}
+
+/// Up to three of `names` that resemble `name`, the closest first.
+pub fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut scored: Vec<_> = names.map(|known| (strsim::jaro_winkler(name, known), known)).collect();
+    scored.retain(|(score, _)| *score > 0.75);
+    scored.sort_by(|left, right| right.0.total_cmp(&left.0));
+    scored.dedup();
+    scored.into_iter().take(3).map(|(_, known)| known.to_owned()).collect()
+}
+
+/// Loads `class` of the architecture that `config` names, with tensors from `source`.
+///
+/// # Errors
+/// A typed error for every way in which the configuration or the weights do not fit; see [`Error`]. Tensors that
+/// nothing asks for are an error too, unless `options` says otherwise.
+pub fn load(config: Value, class: &str, source: TensorSource, options: LoadOptions) -> Result<Model> {
+    let class = entry(config::model_type(&config)?)?.class(class)?;
+    catch(|| {
+        let weights = Weights::new(source, options);
+        let module = (class.load)(&config, &weights)?;
+        let (report, state) = weights.finish();
+        if !report.is_clean() && !(options.allow_unused && report.is_usable()) {
+            return Err(Error::Weights(Box::new(report)));
+        }
+        let kind = options.kind.or_else(|| state.kind()).unwrap_or(Kind::Float);
+        Ok(Model::new(class, config, module, state, (options.device, kind, options.trainable)))
+    })
+}
+
+/// Loads `class` from the folder of a checkpoint: `config.json` and its weights.
+///
+/// # Errors
+/// As [`load`].
+pub fn from_directory(directory: &Path, class: &str, options: LoadOptions) -> Result<Model> {
+    let config = config::read_json(&directory.join("config.json"))?;
+    load(config, class, TensorSource::open(directory)?, options)
+}
+
+/// All entries, sorted by `model_type`.
+pub fn roster() -> &'static [Entry] {
+    ROSTER
+}
+
+static ROSTER: &[Entry] = include!(concat!(env!("OUT_DIR"), "/roster.rs"));

@@ -1,0 +1,189 @@
+//! Models as users meet them: loaded weights behind a checked, panic-free boundary.
+
+use std::fmt::Debug;
+use std::path::Path;
+
+use serde_json::Value;
+use tch::{Device, Kind};
+
+use crate::auto::Class;
+use crate::config::ModelConfig;
+use crate::error::catch;
+use crate::inputs::{Argument, validate};
+use crate::tasks::Task;
+use crate::weights::{State, Weights, safetensors};
+use crate::{Cache, Error, Inputs, Outputs, Result};
+
+/// An architecture: a configuration, and heads for its tasks (see [`Head`]).
+pub trait Architecture: 'static {
+    /// What `config.json` says about it.
+    type Config: ModelConfig;
+}
+
+/// The architecture has a class for the task `T`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no head for the task `{T}`",
+    label = "the registry entry declares this task",
+    note = "implement `Head<{T}>` for the architecture, or remove the task from the entry"
+)]
+pub trait Head<T: Task>: Architecture {
+    /// Builds the class with the weights that `weights` leads to.
+    fn load(config: &Self::Config, weights: &Weights) -> Result<Box<dyn Module>>;
+}
+
+/// A part of an architecture that is a model of its own.
+pub trait Part: Architecture {
+    /// Builds the part with the weights that `weights` leads to.
+    fn load(config: &Self::Config, weights: &Weights) -> Result<Box<dyn Module>>;
+}
+
+/// One class of an architecture with its weights: what the library's models implement.
+pub trait Module: Debug + Send + Sync {
+    /// The arguments that [`Module::forward`] takes.
+    fn arguments(&self) -> Vec<Argument>;
+
+    /// One pass. With a cache, the inputs are the tokens after those that the cache has seen.
+    fn forward(&self, inputs: &Inputs, cache: Option<&mut Cache>) -> Result<Outputs>;
+
+    /// How the class generates tokens, if it does.
+    fn generation(&self) -> Option<Generation> {
+        None
+    }
+}
+
+/// How a class generates tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Generation {
+    /// The prompt is continued.
+    DecoderOnly,
+    /// The decoder starts from `start` and looks at what the encoder made of the input `encodes`.
+    EncoderDecoder {
+        /// The decoder's first token.
+        start: i64,
+        /// The encoder's main input (`input_ids`, `input_features`).
+        encodes: &'static str,
+    },
+}
+
+/// A loaded model.
+///
+/// Weights never change after loading, so a model is `Send + Sync` and can be shared by `Arc`.
+#[derive(Debug)]
+pub struct Model {
+    class: &'static Class,
+    config: Value,
+    module: Box<dyn Module>,
+    arguments: Vec<Argument>,
+    state: State,
+    device: Device,
+    kind: Kind,
+    trainable: bool,
+}
+
+impl Model {
+    /// Puts a loaded module behind the boundary; see [`crate::auto`] for the ways to load one.
+    pub(crate) fn new(
+        class: &'static Class,
+        config: Value,
+        module: Box<dyn Module>,
+        state: State,
+        (device, kind, trainable): (Device, Kind, bool),
+    ) -> Self {
+        let arguments = module.arguments();
+        Self { class, config, module, arguments, state, device, kind, trainable }
+    }
+
+    /// The Hugging Face class that this model is.
+    pub fn class(&self) -> &'static str {
+        self.class.name
+    }
+
+    /// The parsed `config.json`.
+    pub fn config(&self) -> &Value {
+        &self.config
+    }
+
+    /// The arguments that the forward pass takes.
+    pub fn arguments(&self) -> &[Argument] {
+        &self.arguments
+    }
+
+    /// The parameters under the names of the checkpoint.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The device of the parameters.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// The floating-point kind of the parameters.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The module itself, without validation of inputs; see [`Module`].
+    pub fn module(&self) -> &dyn Module {
+        &*self.module
+    }
+
+    /// How this class generates tokens, if it does.
+    pub fn generation(&self) -> Option<Generation> {
+        self.module.generation()
+    }
+
+    /// One forward pass.
+    ///
+    /// Tensors on another device are brought to the model's, floating-point ones to its kind.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for an argument that does not fit, [`Error::Libtorch`] when libtorch fails.
+    pub fn forward(&self, inputs: &Inputs) -> Result<Outputs> {
+        self.step(inputs, None)
+    }
+
+    /// One forward pass over the tokens that follow those in `cache`.
+    ///
+    /// # Errors
+    /// As [`Model::forward`].
+    pub fn forward_cached(&self, inputs: &Inputs, cache: &mut Cache) -> Result<Outputs> {
+        self.step(inputs, Some(cache))
+    }
+
+    fn step(&self, inputs: &Inputs, cache: Option<&mut Cache>) -> Result<Outputs> {
+        catch(|| {
+            let mut inputs = inputs.to(self.device, self.kind);
+            validate(&self.arguments, &inputs)?;
+            for flag in ["output_hidden_states", "output_attentions"] {
+                let wanted = self.config.get(flag).and_then(Value::as_bool).unwrap_or(false);
+                if wanted && inputs.flag(flag).is_none() {
+                    inputs = inputs.with_flag(flag, true);
+                }
+            }
+            if self.trainable {
+                return self.module.forward(&inputs, cache);
+            }
+            tch::no_grad(|| self.module.forward(&inputs, cache))
+        })
+    }
+
+    /// Writes `config.json` and `model.safetensors` into `directory`, as `save_pretrained` does.
+    ///
+    /// # Errors
+    /// When the directory cannot be written; what was there before stays whole.
+    pub fn save(&self, directory: &Path) -> Result<()> {
+        std::fs::create_dir_all(directory).map_err(|error| Error::io(directory, error))?;
+        safetensors::write(&directory.join("model.safetensors"), &self.state.tensors())?;
+        let mut config = self.config.clone();
+        if let Value::Object(fields) = &mut config {
+            fields.insert("architectures".into(), vec![self.class.name].into());
+        }
+        let path = directory.join("config.json");
+        let text = serde_json::to_string_pretty(&config)
+            .map_err(|error| Error::Json { path: path.clone(), message: error.to_string() })?;
+        let temporary = directory.join("config.json.partial");
+        std::fs::write(&temporary, text + "\n").map_err(|error| Error::io(&temporary, error))?;
+        std::fs::rename(&temporary, &path).map_err(|error| Error::io(&path, error))
+    }
+}

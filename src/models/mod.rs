@@ -1,0 +1,3 @@
+//! Architectures, one folder per family.
+
+pub mod bert;

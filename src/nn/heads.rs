@@ -1,0 +1,232 @@
+//! Heads: what a class reads out of the hidden states of a body.
+
+use std::fmt::Debug;
+
+use tch::Tensor;
+use tch_transformers_native::Weight;
+
+use super::{Activation, Linear, Norm, NormSpec};
+use crate::inputs::{Argument, Dim};
+use crate::model::{Generation, Module};
+use crate::weights::Weights;
+use crate::{Cache, Inputs, Outputs, Result};
+
+/// The part of a class that all heads of an architecture share.
+pub trait Body: Debug + Send + Sync {
+    /// The arguments of the forward pass.
+    fn arguments(&self) -> Vec<Argument>;
+
+    /// Computes the hidden states.
+    fn run(&self, inputs: &Inputs, cache: Option<&mut Cache>) -> Result<Features>;
+}
+
+/// What a body computes.
+#[derive(Debug)]
+pub struct Features {
+    /// `[batch, tokens, hidden]` (or feature maps, for those heads that read them).
+    pub hidden: Tensor,
+    /// One vector per sequence, `[batch, hidden]`, where the body has a pooler.
+    pub pooled: Option<Tensor>,
+    /// Intermediates and further outputs.
+    pub rest: Outputs,
+}
+
+/// Reads outputs out of features.
+pub trait Readout: Debug + Send + Sync {
+    /// The outputs that come before the body's own.
+    fn read(&self, features: &Features, inputs: &Inputs) -> Result<Outputs>;
+}
+
+/// A body with a head: a class.
+#[derive(Debug)]
+pub struct Headed<B, R> {
+    body: B,
+    head: R,
+    generation: Option<Generation>,
+}
+
+impl<B: Body, R: Readout> Headed<B, R> {
+    /// `body` with `head`.
+    pub fn new(body: B, head: R) -> Self {
+        Self { body, head, generation: None }
+    }
+
+    /// A class that generates.
+    pub fn generating(body: B, head: R, generation: Generation) -> Self {
+        Self { body, head, generation: Some(generation) }
+    }
+}
+
+impl<B: Body, R: Readout> Module for Headed<B, R> {
+    fn arguments(&self) -> Vec<Argument> {
+        self.body.arguments()
+    }
+
+    fn forward(&self, inputs: &Inputs, cache: Option<&mut Cache>) -> Result<Outputs> {
+        let features = self.body.run(inputs, cache)?;
+        let mut outputs = self.head.read(&features, inputs)?;
+        outputs.extend(features.rest);
+        Ok(outputs)
+    }
+
+    fn generation(&self) -> Option<Generation> {
+        self.generation
+    }
+}
+
+/// No head: `last_hidden_state` and, where there is a pooler, `pooler_output`.
+#[derive(Debug)]
+pub struct Bare;
+
+impl Readout for Bare {
+    fn read(&self, features: &Features, _: &Inputs) -> Result<Outputs> {
+        let mut outputs = Outputs::new().with("last_hidden_state", features.hidden.shallow_clone());
+        if let Some(pooled) = &features.pooled {
+            outputs.insert("pooler_output", pooled.shallow_clone());
+        }
+        Ok(outputs)
+    }
+}
+
+/// `logits` of every token.
+#[derive(Debug)]
+pub struct PerToken(pub Linear);
+
+impl Readout for PerToken {
+    fn read(&self, features: &Features, _: &Inputs) -> Result<Outputs> {
+        Ok(Outputs::new().with("logits", self.0.forward(&features.hidden)))
+    }
+}
+
+/// `logits` of the next token; of the last `logits_to_keep` tokens where the input says so.
+#[derive(Debug)]
+pub struct NextToken(pub Linear);
+
+impl Readout for NextToken {
+    fn read(&self, features: &Features, inputs: &Inputs) -> Result<Outputs> {
+        Ok(Outputs::new().with("logits", self.0.forward(&last_tokens(&features.hidden, inputs))))
+    }
+}
+
+/// The last `logits_to_keep` tokens of `[batch, tokens, hidden]`; all where the input does not say.
+pub fn last_tokens(hidden: &Tensor, inputs: &Inputs) -> Tensor {
+    let tokens = hidden.size()[1];
+    match inputs.flag("logits_to_keep").and_then(serde_json::Value::as_i64) {
+        Some(keep @ 1..) if keep < tokens => hidden.narrow(1, tokens - keep, keep),
+        _ => hidden.shallow_clone(),
+    }
+}
+
+/// `start_logits` and `end_logits` of an answer's span.
+#[derive(Debug)]
+pub struct Span(pub Linear);
+
+impl Readout for Span {
+    fn read(&self, features: &Features, _: &Inputs) -> Result<Outputs> {
+        let logits = self.0.forward(&features.hidden);
+        let of = |index| logits.select(-1, index).contiguous();
+        Ok(Outputs::new().with("start_logits", of(0)).with("end_logits", of(1)))
+    }
+}
+
+/// `logits` of a whole sequence, from its pooled vector.
+#[derive(Debug)]
+pub struct PerSequence(pub Linear);
+
+impl Readout for PerSequence {
+    fn read(&self, features: &Features, _: &Inputs) -> Result<Outputs> {
+        Ok(Outputs::new().with("logits", self.0.forward(pooled(features)?)))
+    }
+}
+
+/// The pooled vector, which this head cannot do without.
+pub fn pooled(features: &Features) -> Result<&Tensor> {
+    features.pooled.as_ref().ok_or_else(|| crate::Error::input("pooled", "the body of this class has no pooler"))
+}
+
+/// One score for each of several choices: every input is `[batch, choices, …]`, `logits` are `[batch, choices]`.
+#[derive(Debug)]
+pub struct PerChoice<B> {
+    body: B,
+    score: Linear,
+}
+
+impl<B: Body> PerChoice<B> {
+    /// `body` with one score of its pooled vector.
+    pub fn new(body: B, score: Linear) -> Self {
+        Self { body, score }
+    }
+}
+
+impl<B: Body> Module for PerChoice<B> {
+    fn arguments(&self) -> Vec<Argument> {
+        let mut arguments = self.body.arguments();
+        arguments.iter_mut().for_each(|argument| argument.shape.insert(1, Dim::Named("choices")));
+        arguments
+    }
+
+    fn forward(&self, inputs: &Inputs, _: Option<&mut Cache>) -> Result<Outputs> {
+        let choices = match inputs.get("input_ids") {
+            Some(ids) => ids.size()[1],
+            None => inputs.need("inputs_embeds")?.size()[1],
+        };
+        let features = self.body.run(&inputs.map(|_, tensor| tensor.flatten(0, 1)), None)?;
+        let logits = self.score.forward(pooled(&features)?).view([-1, choices]);
+        let mut outputs = Outputs::new().with("logits", logits);
+        outputs.extend(features.rest);
+        Ok(outputs)
+    }
+}
+
+/// `activation(dense(first token))`.
+#[derive(Debug)]
+pub struct Pooler {
+    dense: Linear,
+    activation: Activation,
+}
+
+impl Pooler {
+    /// Loads `dense`, square of `size`.
+    pub fn load(weights: &Weights, size: i64, activation: Activation) -> Self {
+        Self { dense: Linear::load(&weights.at("dense"), size, size, true), activation }
+    }
+
+    /// `[batch, tokens, size]` to `[batch, size]`.
+    pub fn forward(&self, hidden: &Tensor) -> Tensor {
+        self.activation.apply(&self.dense.forward(&hidden.select(1, 0)))
+    }
+}
+
+/// The head of masked language models: dense, activation, normalisation, then the vocabulary.
+#[derive(Debug)]
+pub struct Prediction {
+    dense: Linear,
+    activation: Activation,
+    norm: Norm,
+    decoder: Linear,
+}
+
+impl Prediction {
+    /// Loads `dense`, `norm` and `bias`; the vocabulary's matrix is `table`, tied to the embeddings or not.
+    pub fn load(weights: &Weights, activation: Activation, norm: NormSpec, table: Weight) -> Self {
+        let size = table.size();
+        let (vocabulary, width) = (size[0], size[1]);
+        Self {
+            dense: Linear::load(&weights.at("dense"), width, width, true),
+            activation,
+            norm: Norm::load(&weights.at("norm"), norm, width),
+            decoder: Linear::tied(table, Some(weights.weight("bias", &[vocabulary]))),
+        }
+    }
+
+    /// `[…, hidden]` to `[…, vocabulary]`.
+    pub fn forward(&self, hidden: &Tensor) -> Tensor {
+        self.decoder.forward(&self.norm.forward(&self.activation.apply(&self.dense.forward(hidden))))
+    }
+}
+
+impl Readout for Prediction {
+    fn read(&self, features: &Features, inputs: &Inputs) -> Result<Outputs> {
+        Ok(Outputs::new().with("logits", self.forward(&last_tokens(&features.hidden, inputs))))
+    }
+}

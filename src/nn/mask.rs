@@ -1,0 +1,75 @@
+use tch::{Kind, Tensor};
+
+/// Which keys each query may attend to.
+#[derive(Debug)]
+pub enum Mask {
+    /// All of them.
+    None,
+    /// Those up to its own position; queries and keys are the same tokens.
+    Causal,
+    /// Where this is true; broadcasts to `[batch, heads, queries, keys]`.
+    Allowed(Tensor),
+}
+
+impl Mask {
+    /// Every token may attend to the real tokens of `attention_mask` (`[batch, keys]`, 0 = padding).
+    pub fn padding(attention_mask: Option<&Tensor>) -> Self {
+        match real_tokens(attention_mask) {
+            Some(real) => Self::Allowed(real),
+            None => Self::None,
+        }
+    }
+
+    /// Each of `queries` tokens after `past` earlier ones may attend to itself and to what came before it,
+    /// to padding never. `window` limits how far back, itself included.
+    ///
+    /// `attention_mask` is `[batch, past + queries]`.
+    pub fn causal(
+        attention_mask: Option<&Tensor>,
+        queries: i64,
+        past: i64,
+        window: Option<i64>,
+        like: &Tensor,
+    ) -> Self {
+        let keys = past + queries;
+        let real = real_tokens(attention_mask);
+        let window = window.filter(|window| *window < keys);
+        if window.is_none() && real.is_none() {
+            if queries == 1 {
+                return Self::None;
+            }
+            if past == 0 {
+                return Self::Causal;
+            }
+        }
+        let options = (Kind::Int64, like.device());
+        let query = Tensor::arange_start(past, keys, options).unsqueeze(1);
+        let key = Tensor::arange(keys, options).unsqueeze(0);
+        let distance = query - key;
+        let mut allowed = distance.ge(0);
+        if let Some(window) = window {
+            allowed = allowed.logical_and(&distance.lt(window));
+        }
+        let allowed = allowed.unsqueeze(0).unsqueeze(0);
+        Self::Allowed(match real {
+            Some(real) => allowed.logical_and(&real),
+            None => allowed,
+        })
+    }
+
+    /// The mask as a boolean tensor, or `None` where everything is allowed.
+    pub fn allowed(&self, queries: i64, keys: i64, like: &Tensor) -> Option<Tensor> {
+        match self {
+            Self::None => None,
+            Self::Causal => Some(Tensor::ones([queries, keys], (Kind::Bool, like.device())).tril(keys - queries)),
+            Self::Allowed(allowed) => Some(allowed.shallow_clone()),
+        }
+    }
+}
+
+/// `attention_mask` as booleans `[batch, 1, 1, keys]`, or `None` where nothing is masked.
+fn real_tokens(attention_mask: Option<&Tensor>) -> Option<Tensor> {
+    let real = attention_mask?.to_kind(Kind::Bool);
+    let all = real.all().int64_value(&[]) != 0;
+    (!all).then(|| real.unsqueeze(1).unsqueeze(1))
+}

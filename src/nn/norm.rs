@@ -1,0 +1,64 @@
+use tch::{Kind, Tensor};
+use tch_transformers_native::Weight;
+
+use crate::weights::Weights;
+
+/// Which normalisation over the last dimension.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum NormSpec {
+    /// Mean and variance, then scale and (with `bias`) shift.
+    Layer {
+        /// Added to the variance.
+        eps: f64,
+        /// Whether there is a shift.
+        bias: bool,
+    },
+    /// Root mean square only, then scale.
+    Rms {
+        /// Added to the mean square.
+        eps: f64,
+    },
+}
+
+impl NormSpec {
+    /// LayerNorm with scale and shift.
+    pub fn layer(eps: f64) -> Self {
+        Self::Layer { eps, bias: true }
+    }
+
+    /// RMSNorm with scale.
+    pub fn rms(eps: f64) -> Self {
+        Self::Rms { eps }
+    }
+}
+
+/// A normalisation with its parameters.
+#[derive(Debug)]
+pub struct Norm {
+    spec: NormSpec,
+    weight: Weight,
+    bias: Option<Weight>,
+}
+
+impl Norm {
+    /// Loads `weight` (and `bias`) `[size]`.
+    pub fn load(weights: &Weights, spec: NormSpec, size: i64) -> Self {
+        let bias = matches!(spec, NormSpec::Layer { bias: true, .. });
+        Self { spec, weight: weights.weight("weight", &[size]), bias: weights.weight_if(bias, "bias", &[size]) }
+    }
+
+    /// Normalises the last dimension.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        match self.spec {
+            NormSpec::Layer { eps, .. } => {
+                x.layer_norm(self.weight.size(), Some(&*self.weight), self.bias.as_deref(), eps, false)
+            }
+            // In half precision the reference rounds before it scales.
+            NormSpec::Rms { eps } => {
+                let wide = x.to_kind(Kind::Float);
+                let scale = (wide.square().mean_dim(-1, true, Kind::Float) + eps).rsqrt();
+                (wide * scale).to_kind(x.kind()) * &*self.weight
+            }
+        }
+    }
+}

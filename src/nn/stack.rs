@@ -1,0 +1,142 @@
+use tch::Tensor;
+
+use super::{Layer, LayerSpec, Mask, Norm, NormSpec, Rotation};
+use crate::weights::Weights;
+use crate::{Cache, Inputs, Outputs};
+
+/// Transformer layers one after the other, each with a spec of its own, and a last normalisation where there is one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StackSpec {
+    /// The layers, first to last.
+    pub layers: Vec<LayerSpec>,
+    /// The normalisation of the last layer's output.
+    pub final_norm: Option<NormSpec>,
+}
+
+/// What all layers of one pass share.
+#[derive(Debug)]
+pub struct Context {
+    /// Which tokens see which.
+    pub mask: Mask,
+    /// Added to the scores of self-attention; broadcasts to `[batch, heads, queries, keys]`.
+    pub bias: Option<Tensor>,
+    /// Rotates queries and keys of self-attention.
+    pub rotation: Option<Rotation>,
+    /// The sequence that cross attention looks at, `[batch, keys, source]`.
+    pub memory: Option<Tensor>,
+    /// Which of its tokens are seen.
+    pub memory_mask: Mask,
+    /// Whether the hidden states of every layer are wanted.
+    pub hidden_states: bool,
+    /// Whether the attention weights of every layer are wanted.
+    pub attentions: bool,
+}
+
+impl Context {
+    /// Attention under `mask`; records what `inputs` ask for.
+    pub fn new(mask: Mask, inputs: &Inputs) -> Self {
+        Self {
+            mask,
+            bias: None,
+            rotation: None,
+            memory: None,
+            memory_mask: Mask::None,
+            hidden_states: inputs.is_set("output_hidden_states"),
+            attentions: inputs.is_set("output_attentions"),
+        }
+    }
+
+    /// With a second sequence for cross attention.
+    pub fn with_memory(mut self, memory: Option<Tensor>, mask: Mask) -> Self {
+        self.memory = memory;
+        self.memory_mask = mask;
+        self
+    }
+
+    /// With rotary positions.
+    pub fn with_rotation(mut self, rotation: Rotation) -> Self {
+        self.rotation = Some(rotation);
+        self
+    }
+
+    /// With `bias` added to the scores.
+    pub fn with_bias(mut self, bias: Tensor) -> Self {
+        self.bias = Some(bias);
+        self
+    }
+}
+
+/// What a stack returns.
+#[derive(Debug)]
+pub struct Passed {
+    /// The last hidden states, normalised where there is a last normalisation; `[batch, tokens, hidden]`.
+    pub last: Tensor,
+    /// The input and the output of every layer, where wanted; the last one not normalised.
+    pub hidden_states: Vec<Tensor>,
+    /// Attention weights of every layer, where wanted.
+    pub attentions: Vec<Tensor>,
+    /// Those of cross attention.
+    pub cross_attentions: Vec<Tensor>,
+}
+
+impl Passed {
+    /// Puts the normalised output in place of the last layer's among the hidden states, as language models return it.
+    pub fn tied(mut self) -> Self {
+        if let Some(last) = self.hidden_states.last_mut() {
+            *last = self.last.shallow_clone();
+        }
+        self
+    }
+
+    /// The recorded intermediates: `hidden_states.N`, `attentions.N`, `cross_attentions.N`, each below `prefix`.
+    pub fn recorded(self, prefix: &str) -> Outputs {
+        let mut outputs = Outputs::new();
+        outputs.insert_list(&format!("{prefix}hidden_states"), self.hidden_states);
+        outputs.insert_list(&format!("{prefix}attentions"), self.attentions);
+        outputs.insert_list("cross_attentions", self.cross_attentions);
+        outputs
+    }
+}
+
+/// Transformer layers with their parameters.
+#[derive(Debug)]
+pub struct Stack {
+    layers: Vec<Layer>,
+    final_norm: Option<Norm>,
+}
+
+impl Stack {
+    /// Loads `layers.N` and, where there is one, `norm`.
+    pub fn load(weights: &Weights, spec: &StackSpec) -> Self {
+        let list = weights.at("layers");
+        let layers = spec.layers.iter().enumerate().map(|(index, layer)| Layer::load(&list.layer(index), layer));
+        let width = spec.layers.first().map_or(0, |layer| layer.mlp.hidden);
+        let final_norm = spec.final_norm.map(|norm| Norm::load(&weights.at("norm"), norm, width));
+        Self { layers: layers.collect(), final_norm }
+    }
+
+    /// Passes `x` (`[batch, tokens, hidden]`) through all layers. With a cache, `x` holds the tokens after those in it.
+    pub fn forward(&self, x: Tensor, context: &Context, mut cache: Option<&mut Cache>) -> Passed {
+        let mut passed = Passed { last: x, hidden_states: vec![], attentions: vec![], cross_attentions: vec![] };
+        let tokens = passed.last.size()[1];
+        for (index, layer) in self.layers.iter().enumerate() {
+            if context.hidden_states {
+                passed.hidden_states.push(passed.last.shallow_clone());
+            }
+            let output = layer.forward(&passed.last, context, cache.as_deref_mut().map(|cache| cache.layer(index)));
+            passed.last = output.hidden;
+            passed.attentions.extend(output.attention);
+            passed.cross_attentions.extend(output.cross_attention);
+        }
+        if let Some(cache) = cache {
+            cache.advance(tokens);
+        }
+        if context.hidden_states {
+            passed.hidden_states.push(passed.last.shallow_clone());
+        }
+        if let Some(norm) = &self.final_norm {
+            passed.last = norm.forward(&passed.last);
+        }
+        passed
+    }
+}
