@@ -162,6 +162,21 @@ pub fn from_directory(directory: &Path, class: &str, options: LoadOptions) -> Re
     load(config, class, TensorSource::open(directory)?, options)
 }
 
+/// Builds the model that `config` (the configuration of a part, with its `model_type`) names, for `task`, as a part
+/// of another model: any architecture of the roster can take the place.
+///
+/// # Errors
+/// When the roster has no such architecture, or not for `task`.
+pub fn part(config: &Value, task: &str, weights: &Weights) -> Result<Box<dyn Module>> {
+    let model_type = config::model_type(config)?;
+    let entry = entry(model_type)?;
+    let own = entry.parts.iter().find(|part| part.model_type == model_type).map(|part| &part.class);
+    let class = own.or_else(|| entry.class_for(task)).ok_or_else(|| {
+        Error::config(model_type, "model_type", format!("the architecture has no class for the task `{task}`"))
+    })?;
+    (class.load)(config, weights)
+}
+
 /// All entries, sorted by `model_type`.
 pub fn roster() -> &'static [Entry] {
     ROSTER

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::path::Path;
 
 use serde_json::Value;
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
 
 use crate::auto::Class;
 use crate::config::ModelConfig;
@@ -47,6 +47,12 @@ pub trait Module: Debug + Send + Sync {
 
     /// How the class generates tokens, if it does.
     fn generation(&self) -> Option<Generation> {
+        None
+    }
+
+    /// The vectors of token ids, `[…]` to `[…, hidden]`, where the class has such a table: what another model puts
+    /// its own vectors between before it calls this one with `inputs_embeds`.
+    fn embed(&self, _ids: &Tensor) -> Option<Tensor> {
         None
     }
 }

@@ -18,6 +18,11 @@ pub trait Body: Debug + Send + Sync {
 
     /// Computes the hidden states.
     fn run(&self, inputs: &Inputs, cache: Option<&mut Cache>) -> Result<Features>;
+
+    /// As [`Module::embed`].
+    fn embed(&self, _ids: &Tensor) -> Option<Tensor> {
+        None
+    }
 }
 
 /// What a body computes.
@@ -71,6 +76,10 @@ impl<B: Body, R: Readout> Module for Headed<B, R> {
 
     fn generation(&self) -> Option<Generation> {
         self.generation
+    }
+
+    fn embed(&self, ids: &Tensor) -> Option<Tensor> {
+        self.body.embed(ids)
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod activation;
 mod attention;
+mod conv;
 mod embedding;
 pub mod heads;
 mod layer;
@@ -16,6 +17,7 @@ mod stack;
 
 pub use activation::Activation;
 pub use attention::{Attend, Attention, AttentionSpec, Biases};
+pub use conv::{Conv, ConvSpec};
 pub use embedding::Embedding;
 pub use layer::{Layer, LayerSpec, Placement};
 pub use linear::Linear;
