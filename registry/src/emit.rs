@@ -32,6 +32,7 @@ fn row(out: &mut String, roster: &Roster, entry: &Entry) -> fmt::Result {
     writeln!(out, "        of: {of:?},")?;
     writeln!(out, "        derives_from: &{derives_from:?},")?;
     writeln!(out, "        transformers: {:?},", entry.transformers.value)?;
+    writeln!(out, "        config: config_of::<crate::models::{model}>(),")?;
     writeln!(out, "        classes: &[")?;
     for class in roster.classes(entry) {
         let tags: Vec<_> = class.tasks.iter().map(|task| task.tag).collect();

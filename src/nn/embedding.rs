@@ -24,7 +24,7 @@ impl Embedding {
 
     /// A table that another part of the model has too.
     pub fn tied(table: Weight) -> Self {
-        Self { table }
+        Self { table, padding: -1 }
     }
 
     /// `[…]` ids to `[…, width]` vectors.
