@@ -1,4 +1,5 @@
 //! Architectures, one folder per family.
 
 pub mod bert;
+pub mod resnet;
 pub mod vit;
