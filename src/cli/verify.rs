@@ -40,9 +40,7 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
     if !arguments.quiet {
         text += &if foreign { by_case(&run.rows) } else { by_architecture(&run.rows) };
     }
-    for row in run.rows.iter().filter(|row| row.outcome.status == Status::Failed) {
-        text += &failure(row);
-    }
+    text += &failures(&run.rows);
     text += &counts(&run);
     print(&text)?;
     if let Some(path) = &arguments.json {
@@ -164,17 +162,27 @@ fn by_architecture(rows: &[Row]) -> String {
     table.render()
 }
 
-fn failure(row: &Row) -> String {
-    let mut text =
-        format!("\nFAILED {} {}: {} on {} in {}\n", row.model_type, row.case, row.check, row.device, row.dtype);
-    for line in row.outcome.detail.lines() {
-        let _ = writeln!(text, "  {line}");
-    }
-    if let Some(Difference { output, error, tolerance }) = &row.outcome.worst {
-        let _ = writeln!(text, "  worst output: {output}, off by {error:.3e}, tolerance {tolerance:.3e}");
-    }
-    if let Some(name) = &row.outcome.diverges_at {
-        let _ = writeln!(text, "  diverges first at: {name}");
+/// What failed, each with its detail; checks of a case that fail alike are told once.
+fn failures(rows: &[Row]) -> String {
+    let failed: Vec<_> = rows.iter().filter(|row| row.outcome.status == Status::Failed).collect();
+    let alike = |left: &&Row, right: &&Row| {
+        (&left.model_type, &left.case, &left.device, &left.dtype, &left.outcome)
+            == (&right.model_type, &right.case, &right.device, &right.dtype, &right.outcome)
+    };
+    let mut text = String::new();
+    for group in failed.chunk_by(alike) {
+        let checks: Vec<_> = group.iter().map(|row| row.check.as_str()).collect();
+        let Row { model_type, case, device, dtype, outcome, .. } = group[0];
+        let _ = writeln!(text, "\nFAILED {model_type} {case}: {} on {device} in {dtype}", checks.join(", "));
+        for line in outcome.detail.lines() {
+            let _ = writeln!(text, "  {line}");
+        }
+        if let Some(Difference { output, error, tolerance }) = &outcome.worst {
+            let _ = writeln!(text, "  worst output: {output}, off by {error:.3e}, tolerance {tolerance:.3e}");
+        }
+        if let Some(name) = &outcome.diverges_at {
+            let _ = writeln!(text, "  diverges first at: {name}");
+        }
     }
     text
 }
