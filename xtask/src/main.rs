@@ -94,7 +94,7 @@ enum Peer {
 
 #[derive(Args)]
 struct Libtorch {
-    /// Install libtorch with CUDA (about 3 GB to download)
+    /// Install libtorch with CUDA (2.5 GB to download)
     #[arg(long)]
     cuda: bool,
 }
