@@ -66,7 +66,9 @@ fn main() -> Result<()> {
         let figures = measure(&row, &mut python, &folder, &args).with_context(|| row.name.clone())?;
         let Figures { rust, python, ratio, difference } = figures;
         println!("| {} | {:.3} | {:.3} | {ratio:.2} | {difference:.1e} |", row.name, rust * 1e3, python * 1e3);
-        all.push(json!({ "row": row.name, "rust_s": rust, "python_s": python, "ratio": ratio, "difference": difference }));
+        all.push(
+            json!({ "row": row.name, "rust_s": rust, "python_s": python, "ratio": ratio, "difference": difference }),
+        );
     }
     if let Some(path) = args.json {
         std::fs::write(path, serde_json::to_string_pretty(&json!({ "threads": threads, "rows": all }))?)?;
