@@ -142,6 +142,20 @@ impl Size2d {
     }
 }
 
+/// Reads the configuration that `fields` holds as `field`, its default where there is none, and puts it back in
+/// today's form, checked.
+///
+/// # Errors
+/// As [`ModelConfig::from_json`].
+pub fn normalise_part<C: ModelConfig>(fields: &mut Map<String, Value>, field: &str) -> Result<()> {
+    let given = fields.remove(field).filter(|given| !given.is_null());
+    let config = C::from_json(&given.unwrap_or_else(|| Map::new().into()))?;
+    let checked = serde_json::to_value(config)
+        .map_err(|error| Error::config(C::MODEL_TYPE, field, format!("cannot be written as JSON: {error}")))?;
+    fields.insert(field.to_owned(), checked);
+    Ok(())
+}
+
 /// Brings `out_features`, `out_indices` and `stage_names` of a backbone into line: what is missing follows from the
 /// rest, the last stage where nothing is said.
 ///
