@@ -1,7 +1,7 @@
 use serde_json::{Map, Value};
 
 use crate::Result;
-use crate::config::{ModelConfig, divides, normalise_part, positive};
+use crate::config::{ModelConfig, divides, holds_patches, normalise_part, positive};
 use crate::nn::Activation;
 
 crate::config! {
@@ -124,14 +124,13 @@ fn validate_text(config: &ClipTextConfig) -> Result<()> {
 fn validate_vision(config: &ClipVisionConfig) -> Result<()> {
     let model_type = ClipVisionConfig::MODEL_TYPE;
     divides(model_type, ("hidden_size", config.hidden_size), ("num_attention_heads", config.num_attention_heads))?;
+    holds_patches(model_type, [config.image_size; 2], [config.patch_size; 2])?;
     positive(
         model_type,
         &[
             ("num_hidden_layers", config.num_hidden_layers),
             ("intermediate_size", config.intermediate_size),
             ("num_channels", config.num_channels),
-            ("patch_size", config.patch_size),
-            ("image_size", config.image_size / config.patch_size.max(1)),
             ("projection_dim", config.projection_dim),
         ],
     )
