@@ -3,4 +3,6 @@
 pub mod bert;
 pub mod clip;
 pub mod resnet;
+pub mod seq2seq;
+pub mod t5;
 pub mod vit;
