@@ -40,6 +40,11 @@ pub struct Features {
 pub trait Readout: Debug + Send + Sync {
     /// The outputs that come before the body's own.
     fn read(&self, features: &Features, inputs: &Inputs) -> Result<Outputs>;
+
+    /// Whether the class also returns the body's own output `name`, or only reads it.
+    fn returns(&self, _name: &str, _inputs: &Inputs) -> bool {
+        true
+    }
 }
 
 /// A body with a head: a class.
@@ -70,7 +75,7 @@ impl<B: Body, R: Readout> Module for Headed<B, R> {
     fn forward(&self, inputs: &Inputs, cache: Option<&mut Cache>) -> Result<Outputs> {
         let features = self.body.run(inputs, cache)?;
         let mut outputs = self.head.read(&features, inputs)?;
-        outputs.extend(features.rest);
+        outputs.extend(features.rest.into_iter().filter(|(name, _)| self.head.returns(name, inputs)));
         Ok(outputs)
     }
 
@@ -145,6 +150,43 @@ pub struct PerSequence(pub Linear);
 impl Readout for PerSequence {
     fn read(&self, features: &Features, _: &Inputs) -> Result<Outputs> {
         Ok(Outputs::new().with("logits", self.0.forward(pooled(features)?)))
+    }
+}
+
+/// A head over the weighted sum of all layers' hidden states, or over the last ones as they are.
+///
+/// The body of a weighted sum records the hidden states of its layers whether the caller wants them or not.
+#[derive(Debug)]
+pub struct LayerSum<R> {
+    weights: Option<Weight>,
+    head: R,
+}
+
+impl<R: Readout> LayerSum<R> {
+    /// Loads `layer_weights` `[layers + 1]` where `weighted`.
+    pub fn load(weights: &Weights, weighted: bool, layers: i64, head: R) -> Self {
+        Self { weights: weights.weight_if(weighted, "layer_weights", &[layers + 1]), head }
+    }
+
+    /// Sums `hidden_states.0`, `hidden_states.1`, … of `features`.
+    fn sum(&self, weights: &Tensor, features: &Features) -> Tensor {
+        let states = (0..weights.size()[0]).filter_map(|index| features.rest.get(&format!("hidden_states.{index}")));
+        let states = Tensor::stack(&states.collect::<Vec<_>>(), 1);
+        let weights = weights.softmax(-1, weights.kind()).view([-1, 1, 1]);
+        (states * weights).sum_dim_intlist([1].as_slice(), false, None)
+    }
+}
+
+impl<R: Readout> Readout for LayerSum<R> {
+    fn read(&self, features: &Features, inputs: &Inputs) -> Result<Outputs> {
+        let Some(weights) = &self.weights else { return self.head.read(features, inputs) };
+        let summed = Features { hidden: self.sum(weights, features), pooled: None, rest: Outputs::new() };
+        self.head.read(&summed, inputs)
+    }
+
+    fn returns(&self, name: &str, inputs: &Inputs) -> bool {
+        let recorded = !name.starts_with("hidden_states.") || inputs.is_set("output_hidden_states");
+        recorded && self.head.returns(name, inputs)
     }
 }
 

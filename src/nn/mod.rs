@@ -23,6 +23,6 @@ pub use layer::{Layer, LayerSpec, Placement};
 pub use linear::Linear;
 pub use mask::Mask;
 pub use mlp::{Mlp, MlpSpec};
-pub use norm::{Norm, NormSpec};
+pub use norm::{GroupNorm, Norm, NormSpec};
 pub use rope::Rotation;
 pub use stack::{Context, Passed, Stack, StackSpec};
