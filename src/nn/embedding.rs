@@ -15,6 +15,11 @@ impl Embedding {
         Self { table: weights.weight("weight", &[count, width]) }
     }
 
+    /// A table that another part of the model has too.
+    pub fn tied(table: Weight) -> Self {
+        Self { table }
+    }
+
     /// `[…]` ids to `[…, width]` vectors.
     pub fn forward(&self, ids: &Tensor) -> Tensor {
         Tensor::embedding(&self.table, ids, -1, false, false)
