@@ -160,12 +160,19 @@ impl Readout for PerSequence {
 pub struct LayerSum<R> {
     weights: Option<Weight>,
     head: R,
+    shows_layers: bool,
 }
 
 impl<R: Readout> LayerSum<R> {
     /// Loads `layer_weights` `[layers + 1]` where `weighted`.
     pub fn load(weights: &Weights, weighted: bool, layers: i64, head: R) -> Self {
-        Self { weights: weights.weight_if(weighted, "layer_weights", &[layers + 1]), head }
+        let weights = weights.weight_if(weighted, "layer_weights", &[layers + 1]);
+        Self { weights, head, shows_layers: false }
+    }
+
+    /// For classes that return the summed hidden states even where the caller did not ask for them.
+    pub fn showing_layers(self) -> Self {
+        Self { shows_layers: true, ..self }
     }
 
     /// Sums `hidden_states.0`, `hidden_states.1`, … of `features`.
@@ -185,8 +192,43 @@ impl<R: Readout> Readout for LayerSum<R> {
     }
 
     fn returns(&self, name: &str, inputs: &Inputs) -> bool {
-        let recorded = !name.starts_with("hidden_states.") || inputs.is_set("output_hidden_states");
-        recorded && self.head.returns(name, inputs)
+        let hidden = name.starts_with("hidden_states.") && !inputs.is_set("output_hidden_states");
+        (self.shows_layers || !hidden) && self.head.returns(name, inputs)
+    }
+}
+
+/// `logits` of a whole sequence: of the mean over its tokens, projected first.
+#[derive(Debug)]
+pub struct ProjectedMean {
+    projector: Linear,
+    classifier: Linear,
+}
+
+impl ProjectedMean {
+    /// Loads `projector`, from `width` to `projection`, and `classifier` into `labels`.
+    pub fn load(weights: &Weights, width: i64, projection: i64, labels: i64) -> Self {
+        Self {
+            projector: Linear::load(&weights.at("projector"), width, projection, true),
+            classifier: Linear::load(&weights.at("classifier"), projection, labels, true),
+        }
+    }
+
+    /// The logits `[batch, labels]` of `hidden` (`[batch, tokens, width]`), of the tokens in `real` (`[batch, tokens]`)
+    /// where it is given.
+    pub fn logits(&self, hidden: &Tensor, real: Option<&Tensor>) -> Tensor {
+        let x = self.projector.forward(hidden);
+        let sum = |x: &Tensor| x.sum_dim_intlist([1].as_slice(), false, None);
+        let mean = match real {
+            Some(real) => sum(&x.masked_fill(&real.logical_not().unsqueeze(-1), 0.0)) / sum(real).unsqueeze(-1),
+            None => x.mean_dim([1].as_slice(), false, None),
+        };
+        self.classifier.forward(&mean)
+    }
+}
+
+impl Readout for ProjectedMean {
+    fn read(&self, features: &Features, _: &Inputs) -> Result<Outputs> {
+        Ok(Outputs::new().with("logits", self.logits(&features.hidden, None)))
     }
 }
 

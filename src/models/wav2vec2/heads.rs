@@ -7,7 +7,7 @@ use super::config::same_length;
 use super::{Frames, SpeechBody, SpeechSpec};
 use crate::config::positive;
 use crate::model::Module;
-use crate::nn::heads::{Features, Headed, LayerSum, PerToken, Readout};
+use crate::nn::heads::{Features, Headed, LayerSum, PerToken, ProjectedMean, Readout};
 use crate::nn::{Activation, Conv, ConvSpec, Linear};
 use crate::weights::Weights;
 use crate::{Error, Inputs, Outputs, Result};
@@ -61,34 +61,22 @@ fn over_layers<R: Readout + 'static>(
 /// Where the encoder has an adapter.
 pub fn clip_classifier(spec: &SpeechSpec, classifier: ClassifierSpec, weights: &Weights) -> Result<Box<dyn Module>> {
     without_adapter(spec, "classification of clips")?;
-    let head = PerClip {
-        frames: spec.frames(),
-        projector: Linear::load(&weights.at("projector"), spec.hidden, classifier.projection, true),
-        classifier: Linear::load(&weights.at("classifier"), classifier.projection, classifier.labels, true),
-    };
+    let mean = ProjectedMean::load(weights, spec.hidden, classifier.projection, classifier.labels);
+    let head = PerClip { frames: spec.frames(), mean };
     Ok(over_layers(spec, classifier, weights, SpeechBody::load(spec, weights), head))
 }
 
 #[derive(Debug)]
 struct PerClip {
     frames: Frames,
-    projector: Linear,
-    classifier: Linear,
+    mean: ProjectedMean,
 }
 
 impl Readout for PerClip {
     fn read(&self, features: &Features, inputs: &Inputs) -> Result<Outputs> {
-        let x = self.projector.forward(&features.hidden);
-        let sum = |x: Tensor| x.sum_dim_intlist([1].as_slice(), false, None);
-        let mean = match inputs.get("attention_mask") {
-            Some(mask) => {
-                let real = self.frames.mask(mask, x.size()[1]);
-                let x = x.masked_fill(&real.logical_not().unsqueeze(-1), 0.0);
-                sum(x) / sum(real).unsqueeze(-1)
-            }
-            None => x.mean_dim([1].as_slice(), false, None),
-        };
-        Ok(Outputs::new().with("logits", self.classifier.forward(&mean)))
+        let hidden = &features.hidden;
+        let real = inputs.get("attention_mask").map(|mask| self.frames.mask(mask, hidden.size()[1]));
+        Ok(Outputs::new().with("logits", self.mean.logits(hidden, real.as_ref())))
     }
 }
 
