@@ -4,3 +4,4 @@ pub mod bert;
 pub mod seq2seq;
 pub mod t5;
 pub mod wav2vec2;
+pub mod whisper;
