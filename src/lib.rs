@@ -21,3 +21,4 @@ pub use error::{Error, Result};
 pub use inputs::Inputs;
 pub use model::Model;
 pub use outputs::Outputs;
+pub use tch_transformers_macros::hf_model;
