@@ -24,3 +24,4 @@ pub use generation::GenerationOptions;
 pub use inputs::Inputs;
 pub use model::Model;
 pub use outputs::Outputs;
+pub use tch_transformers_macros::hf_model;
