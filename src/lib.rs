@@ -14,6 +14,7 @@ pub mod nn;
 mod outputs;
 #[doc(hidden)]
 pub mod proofs;
+pub mod report;
 pub mod tasks;
 pub mod verify;
 pub mod weights;
