@@ -6,3 +6,5 @@ pub mod resnet;
 pub mod seq2seq;
 pub mod t5;
 pub mod vit;
+pub mod wav2vec2;
+pub mod whisper;

@@ -7,22 +7,29 @@ use crate::weights::Weights;
 #[derive(Debug)]
 pub struct Embedding {
     table: Weight,
+    /// The row that training leaves alone; -1 for none.
+    padding: i64,
 }
 
 impl Embedding {
     /// Loads `weight` `[count, width]`.
     pub fn load(weights: &Weights, count: i64, width: i64) -> Self {
-        Self { table: weights.weight("weight", &[count, width]) }
+        Self { table: weights.weight("weight", &[count, width]), padding: -1 }
+    }
+
+    /// With a row that gets no gradient from looking it up (`padding_idx`), where there is one.
+    pub fn with_padding(self, row: Option<i64>) -> Self {
+        Self { padding: row.unwrap_or(-1), ..self }
     }
 
     /// A table that another part of the model has too.
     pub fn tied(table: Weight) -> Self {
-        Self { table }
+        Self { table, padding: -1 }
     }
 
     /// `[…]` ids to `[…, width]` vectors.
     pub fn forward(&self, ids: &Tensor) -> Tensor {
-        Tensor::embedding(&self.table, ids, -1, false, false)
+        Tensor::embedding(&self.table, ids, self.padding, false, false)
     }
 
     /// Rows `start..start + len` of the table, `[len, width]`.

@@ -28,7 +28,7 @@ pub use layer::{Layer, LayerSpec, Placement};
 pub use linear::Linear;
 pub use mask::Mask;
 pub use mlp::{Mlp, MlpSpec};
-pub use norm::{Norm, NormSpec};
+pub use norm::{GroupNorm, Norm, NormSpec};
 pub use patch::{PatchEmbedding, PatchSpec};
 pub use pooling::{Pooling, PoolingSpec, token_at};
 pub use relative_bias::{RelativeBias, RelativeBiasSpec};

@@ -53,6 +53,7 @@ fn layer(hidden: i64, heads: i64, intermediate: i64, activation: Activation, eps
         mlp: MlpSpec { hidden, intermediate, activation, gated: false, bias: true },
         norm: NormSpec::layer(eps),
         placement: Placement::Pre,
+        adapter: None,
     }
 }
 
