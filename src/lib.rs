@@ -6,6 +6,7 @@ pub mod auto;
 mod cache;
 pub mod config;
 mod error;
+mod generation;
 pub mod inputs;
 pub mod model;
 pub mod models;
@@ -14,10 +15,12 @@ mod outputs;
 #[doc(hidden)]
 pub mod proofs;
 pub mod tasks;
+pub mod verify;
 pub mod weights;
 
 pub use cache::{Cache, KeyValues, LayerCache};
 pub use error::{Error, Result};
+pub use generation::GenerationOptions;
 pub use inputs::Inputs;
 pub use model::Model;
 pub use outputs::Outputs;

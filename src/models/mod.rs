@@ -1,6 +1,7 @@
 //! Architectures, one folder per family.
 
 pub mod bert;
+pub mod clip;
 pub mod resnet;
 pub mod seq2seq;
 pub mod t5;
