@@ -122,6 +122,68 @@ pub fn divides(model_type: &str, (whole, size): (&str, i64), (part, by): (&str, 
     Err(Error::config(model_type, whole, format!("{size} must be a multiple of `{part}` ({by})")))
 }
 
+/// A size over two dimensions: one number for both, or height and width.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(untagged)]
+pub enum Size2d {
+    /// The same in both directions.
+    Square(i64),
+    /// Height and width.
+    Sides([i64; 2]),
+}
+
+impl Size2d {
+    /// Height and width.
+    pub fn sides(self) -> [i64; 2] {
+        match self {
+            Self::Square(side) => [side; 2],
+            Self::Sides(sides) => sides,
+        }
+    }
+}
+
+/// Brings `out_features`, `out_indices` and `stage_names` of a backbone into line: what is missing follows from the
+/// rest, the last stage where nothing is said.
+///
+/// # Errors
+/// When the two name different stages, a stage that does not exist, one twice, or stages out of order.
+pub fn align_stages(model_type: &str, fields: &mut Map<String, Value>, names: &[String]) -> Result<()> {
+    let wrong = |field: &str, why: &str| {
+        Error::config(model_type, field, format!("{why}; the stages are, in order, {}", names.join(", ")))
+    };
+    let list = |field: &str| match fields.get(field) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Array(items)) => Ok(Some(items.clone())),
+        Some(_) => Err(wrong(field, "is not a list")),
+    };
+    let position = |name: &Value| {
+        names.iter().position(|known| name == known).ok_or_else(|| wrong("out_features", &format!("no stage {name}")))
+    };
+    // Negative indices count from the end.
+    let index = |index: &Value| {
+        let at = index.as_i64().map(|at| if at < 0 { at + names.len() as i64 } else { at });
+        let at = at.and_then(|at| usize::try_from(at).ok()).filter(|at| *at < names.len());
+        at.ok_or_else(|| wrong("out_indices", &format!("no stage {index}")))
+    };
+    let by_name: Option<Vec<_>> = list("out_features")?.map(|list| list.iter().map(position).collect()).transpose()?;
+    let by_index: Option<Vec<_>> = list("out_indices")?.map(|list| list.iter().map(index).collect()).transpose()?;
+    if by_name.is_some() && by_index.is_some() && by_name != by_index {
+        return Err(wrong("out_indices", "names other stages than `out_features`"));
+    }
+    let (field, chosen) = match (by_name, by_index) {
+        (Some(chosen), _) => ("out_features", chosen),
+        (None, Some(chosen)) => ("out_indices", chosen),
+        (None, None) => ("out_features", vec![names.len().saturating_sub(1)]),
+    };
+    if !chosen.is_sorted_by(|left, right| left < right) {
+        return Err(wrong(field, "stages must come in order, each once"));
+    }
+    fields.insert("out_features".into(), chosen.iter().map(|at| names[*at].clone()).collect());
+    fields.insert("out_indices".into(), chosen.into());
+    fields.insert("stage_names".into(), names.to_vec().into());
+    Ok(())
+}
+
 /// Declares a configuration: each field with its type and the default of the pinned `transformers`.
 ///
 /// ```

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use tch::Tensor;
 use tch_transformers_native::Weight;
 
-use super::{Activation, Linear, Norm, NormSpec};
+use super::{Activation, Linear, Norm, NormSpec, Pooling};
 use crate::inputs::{Argument, Dim};
 use crate::model::{Generation, Module};
 use crate::weights::Weights;
@@ -153,6 +153,28 @@ pub fn pooled(features: &Features) -> Result<&Tensor> {
     features.pooled.as_ref().ok_or_else(|| crate::Error::input("pooled", "the body of this class has no pooler"))
 }
 
+/// `logits` of a whole image or sequence, from a vector pooled here; the vector itself where there are no labels.
+#[derive(Debug)]
+pub struct Classifier {
+    pooling: Pooling,
+    scores: Option<Linear>,
+}
+
+impl Classifier {
+    /// Loads the scores of `labels` labels from vectors of `width` that `pooling` makes.
+    pub fn load(weights: &Weights, pooling: Pooling, width: i64, labels: i64) -> Self {
+        Self { pooling, scores: (labels > 0).then(|| Linear::load(weights, width, labels, true)) }
+    }
+}
+
+impl Readout for Classifier {
+    fn read(&self, features: &Features, _: &Inputs) -> Result<Outputs> {
+        let pooled = self.pooling.forward(&features.hidden);
+        let logits = self.scores.as_ref().map_or_else(|| pooled.shallow_clone(), |scores| scores.forward(&pooled));
+        Ok(Outputs::new().with("logits", logits))
+    }
+}
+
 /// One score for each of several choices: every input is `[batch, choices, …]`, `logits` are `[batch, choices]`.
 #[derive(Debug)]
 pub struct PerChoice<B> {
@@ -197,10 +219,15 @@ pub struct Pooler {
 impl Pooler {
     /// Loads `dense`, square of `size`.
     pub fn load(weights: &Weights, size: i64, activation: Activation) -> Self {
-        Self { dense: Linear::load(&weights.at("dense"), size, size, true), activation }
+        Self::resizing(weights, size, size, activation)
     }
 
-    /// `[batch, tokens, size]` to `[batch, size]`.
+    /// Loads `dense` from `inputs` to `outputs`.
+    pub fn resizing(weights: &Weights, inputs: i64, outputs: i64, activation: Activation) -> Self {
+        Self { dense: Linear::load(&weights.at("dense"), inputs, outputs, true), activation }
+    }
+
+    /// `[batch, tokens, inputs]` to `[batch, outputs]`.
     pub fn forward(&self, hidden: &Tensor) -> Tensor {
         self.activation.apply(&self.dense.forward(&hidden.select(1, 0)))
     }
