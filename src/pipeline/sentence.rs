@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tch::{Kind, Tensor};
 
-use super::{read, read_optional};
+use super::{parse, read};
 use crate::nn::{Activation, Linear, Norm, NormSpec};
 use crate::weights::{LoadOptions, TensorSource, Weights};
 use crate::{Error, Result};
@@ -122,7 +122,7 @@ fn tanh() -> String {
 ///
 /// `None` where there is no such file.
 pub(super) fn modules(directory: &Path, options: LoadOptions) -> Result<Option<(String, Vec<SentenceModule>)>> {
-    let Some(declared) = read_optional::<Vec<Declared>>(&directory.join("modules.json"))? else { return Ok(None) };
+    let Some(declared) = parse::<Vec<Declared>>(&directory.join("modules.json"))? else { return Ok(None) };
     let wrong = |index: usize, message: String| Err(Error::config("modules.json", format!("[{index}].type"), message));
     let mut model = None;
     let mut modules = Vec::new();

@@ -138,7 +138,7 @@ impl Settings {
     /// The tokenizers of BERT's family build their normaliser from these settings, whatever `tokenizer.json` says.
     fn normalize(&self, tokenizer: &mut Tokenizer) {
         if let Some(NormalizerWrapper::BertNormalizer(normalizer)) = tokenizer.get_normalizer() {
-            let mut normalizer = normalizer.clone();
+            let mut normalizer = *normalizer;
             normalizer.lowercase = self.do_lower_case.unwrap_or(normalizer.lowercase);
             normalizer.strip_accents = self.strip_accents.or(normalizer.strip_accents);
             normalizer.handle_chinese_chars = self.tokenize_chinese_chars.unwrap_or(normalizer.handle_chinese_chars);
