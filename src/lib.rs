@@ -12,6 +12,7 @@ pub mod model;
 pub mod models;
 pub mod nn;
 mod outputs;
+pub mod pipeline;
 #[doc(hidden)]
 pub mod proofs;
 pub mod report;
