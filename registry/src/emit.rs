@@ -52,7 +52,11 @@ fn row(out: &mut String, roster: &Roster, entry: &Entry) -> fmt::Result {
     writeln!(out, "        tolerances: &[")?;
     for tolerance in &entry.tolerances {
         let (check, reason) = (&tolerance.check, &tolerance.reason);
-        writeln!(out, "            Tolerance {{ check: {check:?}, factor: {:?}, reason: {reason:?} }},", tolerance.factor)?;
+        writeln!(
+            out,
+            "            Tolerance {{ check: {check:?}, factor: {:?}, reason: {reason:?} }},",
+            tolerance.factor
+        )?;
     }
     writeln!(out, "        ],")?;
     writeln!(out, "        source: {:?},", entry.file)?;

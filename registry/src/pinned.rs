@@ -52,11 +52,7 @@ fn architecture(line: &'static str) -> Option<(&'static str, Architecture)> {
         let mut parts = class.split('+');
         let name = parts.next()?;
         let flags: Vec<_> = parts.collect();
-        architecture.classes.push(Class {
-            name,
-            generate: flags.contains(&"generate"),
-            mask: flags.contains(&"mask"),
-        });
+        architecture.classes.push(Class { name, generate: flags.contains(&"generate"), mask: flags.contains(&"mask") });
         architecture.tasks.extend(tasks.split(',').filter(|tag| !tag.is_empty()).map(|tag| (tag, name)));
     }
     Some((model_type, architecture))

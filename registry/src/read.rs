@@ -16,8 +16,21 @@ use crate::{
 };
 
 const KEYS: &[&str] = &[
-    "model_type", "summary", "checkpoint", "model", "of", "transformers", "derives_from", "alt_category", "tasks",
-    "parts", "tiny", "cases", "inputs", "skip", "tolerance",
+    "model_type",
+    "summary",
+    "checkpoint",
+    "model",
+    "of",
+    "transformers",
+    "derives_from",
+    "alt_category",
+    "tasks",
+    "parts",
+    "tiny",
+    "cases",
+    "inputs",
+    "skip",
+    "tolerance",
 ];
 
 type Field<'t> = (&'t str, Range<usize>, &'t Spanned<DeValue<'t>>);
@@ -173,7 +186,8 @@ impl Reader<'_> {
         let model = if table.contains_key("of") {
             for key in ["model", "tasks", "parts"] {
                 if let Some((key, _)) = table.get_key_value(key) {
-                    let message = format!("a variant has no `{}`: it comes from the entry that `of` names", key.get_ref());
+                    let message =
+                        format!("a variant has no `{}`: it comes from the entry that `of` names", key.get_ref());
                     self.mistake(key.span(), Level::Structure, message);
                 }
             }
@@ -321,11 +335,8 @@ impl Reader<'_> {
             DeValue::Table(table) => Value::Table(self.tiny(fields(table))),
             DeValue::Array(values) => {
                 if let Some(odd) = values.iter().find(|value| !value.get_ref().same_type(values[0].get_ref())) {
-                    let message = format!(
-                        "`{key}` mixes {} and {} in one array",
-                        kind(values[0].get_ref()),
-                        kind(odd.get_ref())
-                    );
+                    let message =
+                        format!("`{key}` mixes {} and {} in one array", kind(values[0].get_ref()), kind(odd.get_ref()));
                     self.mistake(odd.span(), Level::Structure, message);
                     return None;
                 }
@@ -364,7 +375,9 @@ impl Reader<'_> {
             self.unknown_keys(tolerance, &["factor", "reason"], &place);
             let check = name.split('.').next().unwrap_or(name);
             self.keep(span.clone(), Level::Structure, Check::parse(check));
-            if tolerance.get("reason").is_none_or(|reason| reason.get_ref().as_str().is_some_and(|it| it.trim().is_empty()))
+            if tolerance
+                .get("reason")
+                .is_none_or(|reason| reason.get_ref().as_str().is_some_and(|it| it.trim().is_empty()))
             {
                 let message = format!("the tolerance of `{name}` is loosened without a reason");
                 self.mistake(span.clone(), Level::Structure, message);

@@ -118,7 +118,8 @@ impl Scan {
 
     /// Checks what must hold between entries.
     fn relate(&mut self) {
-        self.entries.sort_by(|left, right| (&left.model_type.value, &left.file).cmp(&(&right.model_type.value, &right.file)));
+        self.entries
+            .sort_by(|left, right| (&left.model_type.value, &left.file).cmp(&(&right.model_type.value, &right.file)));
         let entries = std::mem::take(&mut self.entries);
         // A file that is no TOML is still an entry to those that derive from it.
         let known: BTreeSet<&str> = (self.files.iter())
@@ -146,7 +147,8 @@ impl Scan {
                     }
                     Some(other) => {
                         let other = (&other.model_type.value, &other.file);
-                        let message = format!("`{name}` and `{}` ({}) map to one identifier, `{ident}`", other.0, other.1);
+                        let message =
+                            format!("`{name}` and `{}` ({}) map to one identifier, `{ident}`", other.0, other.1);
                         note(*place, Level::Structure, message);
                     }
                     None => {
@@ -199,7 +201,8 @@ impl Scan {
             for class in classes(tasks) {
                 folders.insert(class.tasks[0].ident(), class.tasks[0].tag);
             }
-            let named = (entry.parts.iter().map(|part| &part.model_type)).chain(entry.cases.iter().map(|case| &case.name));
+            let named =
+                (entry.parts.iter().map(|part| &part.model_type)).chain(entry.cases.iter().map(|case| &case.name));
             for Located { value: name, place } in named {
                 let Ok(ident) = ident(name) else { continue };
                 if let Some(other) = folders.insert(ident, name) {
@@ -213,7 +216,8 @@ impl Scan {
                 let Located { value: class, place } = &case.class;
                 if !known_classes.is_empty() && !known_classes.contains(&**class) {
                     let hint = hint(class, known_classes.iter().copied());
-                    let message = format!("the case `{}` runs `{class}`, which no task and no part has{hint}", case.name.value);
+                    let message =
+                        format!("the case `{}` runs `{class}`, which no task and no part has{hint}", case.name.value);
                     note(*place, Level::Structure, message);
                 }
             }

@@ -144,6 +144,7 @@ impl Task {
 
     /// The task of that tag, or what to say about it.
     pub fn parse(tag: &str) -> Result<&'static Self, String> {
-        Self::find(tag).ok_or_else(|| format!("unknown task `{tag}`{}", nearest::hint(tag, TASKS.iter().map(|task| task.tag))))
+        Self::find(tag)
+            .ok_or_else(|| format!("unknown task `{tag}`{}", nearest::hint(tag, TASKS.iter().map(|task| task.tag))))
     }
 }

@@ -31,15 +31,19 @@ fn scan(text: &str) {
 
 /// A seed in which some pieces are cut, doubled or replaced.
 fn mutated() -> impl Strategy<Value = String> {
-    let edit = (any::<prop::sample::Index>(), any::<prop::sample::Index>(), prop_oneof![
-        Just(String::new()),
-        "[\\[\\]{}=\"'.,#\n \\\\]{1,4}",
-        "\\PC{0,8}",
-        Just("model_type".to_owned()),
-        Just("[cases.x]\n".to_owned()),
-        Just("-9223372036854775808".to_owned()),
-        Just("[[tasks]]\n".to_owned()),
-    ]);
+    let edit = (
+        any::<prop::sample::Index>(),
+        any::<prop::sample::Index>(),
+        prop_oneof![
+            Just(String::new()),
+            "[\\[\\]{}=\"'.,#\n \\\\]{1,4}",
+            "\\PC{0,8}",
+            Just("model_type".to_owned()),
+            Just("[cases.x]\n".to_owned()),
+            Just("-9223372036854775808".to_owned()),
+            Just("[[tasks]]\n".to_owned()),
+        ],
+    );
     (any::<prop::sample::Index>(), prop::collection::vec(edit, 1..6)).prop_map(|(seed, edits)| {
         let mut text: Vec<char> = seed.get(&SEEDS).chars().collect();
         for (from, to, piece) in edits {

@@ -29,7 +29,8 @@ fn the_table_of_the_library() {
 #[test]
 fn the_declarations_of_the_suites() {
     let roster = roster();
-    let declarations: String = Category::ALL.into_iter().map(|category| emit::declarations(&roster, category)).collect();
+    let declarations: String =
+        Category::ALL.into_iter().map(|category| emit::declarations(&roster, category)).collect();
     golden("declarations.rs.txt", &declarations);
 }
 

@@ -1,7 +1,10 @@
 //! Architectures, one folder per family.
 
 pub mod bert;
+pub mod clip;
 pub mod resnet;
 pub mod seq2seq;
 pub mod t5;
 pub mod vit;
+pub mod wav2vec2;
+pub mod whisper;

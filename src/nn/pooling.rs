@@ -68,3 +68,9 @@ impl Pooling {
         }
     }
 }
+
+/// The token at `index` (`[batch]`) of each sequence in `x` (`[batch, tokens, width]`): `[batch, width]`.
+pub fn token_at(x: &Tensor, index: &Tensor) -> Tensor {
+    let size = x.size();
+    x.gather(1, &index.view([-1, 1, 1]).expand([size[0], 1, size[2]], false), false).squeeze_dim(1)
+}

@@ -9,6 +9,7 @@ use anyhow::Result;
 use crate::libtorch::{self, Source};
 use crate::pins::Flavour;
 use crate::process::hand_over;
+use crate::reference;
 
 /// cargo in `root`, with the environment that the user gave.
 fn cargo(root: &Path) -> Command {
@@ -40,4 +41,18 @@ pub fn verify(root: &Path, flavour: Option<Flavour>, args: &[String]) -> Result<
 pub fn test(root: &Path, flavour: Option<Flavour>, args: &[String]) -> Result<ExitCode> {
     libtorch::ensure(root, flavour)?;
     hand_over(cargo(root).args(["test", "--workspace"]).args(args))
+}
+
+pub fn bench(root: &Path, flavour: Option<Flavour>, args: &[String]) -> Result<ExitCode> {
+    libtorch::ensure(root, flavour)?;
+    hand_over(cargo(root).args(["bench", "--package", "tch-transformers"]).args(args))
+}
+
+/// Hands `benches/versus.rs` the Python of `.reference`.
+pub fn bench_against_python(root: &Path, flavour: Option<Flavour>, args: &[String]) -> Result<ExitCode> {
+    libtorch::ensure(root, flavour)?;
+    let python = reference::ensure_environment(root)?;
+    let mut command = cargo(root);
+    command.args(["bench", "--package", "tch-transformers", "--bench", "versus", "--", "--python"]);
+    hand_over(command.arg(python).args(args))
 }

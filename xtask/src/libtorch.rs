@@ -191,7 +191,7 @@ fn installed(folder: &Path, arch: &str, wanted: Option<Flavour>) -> Result<Stamp
 fn needs(flavour: Flavour) -> u64 {
     match flavour {
         Flavour::Cpu => 1_200_000_000,
-        Flavour::Cuda => 9_000_000_000,
+        Flavour::Cuda => 6_500_000_000,
     }
 }
 

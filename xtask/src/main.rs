@@ -59,6 +59,17 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Set up what is missing, then run the benchmarks
+    Bench {
+        #[command(flatten)]
+        libtorch: Libtorch,
+        /// Times every row against Python transformers, instead of against the last run
+        #[arg(long, value_enum)]
+        against: Option<Peer>,
+        /// Passed on to the benchmark
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Print what is found on this machine, what is amiss, and the command that mends it
     Doctor,
     /// Make reference cases with Python transformers, in the virtual environment .reference
@@ -75,9 +86,15 @@ enum Command {
     },
 }
 
+/// What a benchmark is compared with.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Peer {
+    Python,
+}
+
 #[derive(Args)]
 struct Libtorch {
-    /// Install libtorch with CUDA (about 3 GB to download)
+    /// Install libtorch with CUDA (2.5 GB to download)
     #[arg(long)]
     cuda: bool,
 }
@@ -105,6 +122,10 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Verify { libtorch, args } => cargo::verify(&root, libtorch.flavour(), &args),
         Command::Test { libtorch, args } => cargo::test(&root, libtorch.flavour(), &args),
+        Command::Bench { libtorch, against: None, args } => cargo::bench(&root, libtorch.flavour(), &args),
+        Command::Bench { libtorch, against: Some(Peer::Python), args } => {
+            cargo::bench_against_python(&root, libtorch.flavour(), &args)
+        }
         Command::Doctor => Ok(doctor::doctor(&root)),
         Command::Reference { args } => reference::run(&root, &args),
         Command::Manifest { check } => manifest::run(&root, check),

@@ -12,6 +12,9 @@ use crate::process::amiss;
 
 const FILE: &str = "MANIFEST.sha256";
 
+/// How many differences an error lists.
+const SHOWN: usize = 20;
+
 pub fn run(root: &Path, check: bool) -> Result<ExitCode> {
     let cases = root.join("cases");
     let path = cases.join(FILE);
@@ -22,8 +25,13 @@ pub fn run(root: &Path, check: bool) -> Result<ExitCode> {
     files.remove(FILE);
     if check {
         let listed = if path.exists() { parse(&fs::read_to_string(&path)?)? } else { BTreeMap::new() };
-        let differences = differences(&listed, &files);
+        let mut differences = differences(&listed, &files);
         if !differences.is_empty() {
+            let more = differences.len().saturating_sub(SHOWN);
+            differences.truncate(SHOWN);
+            if more > 0 {
+                differences.push(format!("and {more} more"));
+            }
             return Err(amiss(
                 format!("{} is not fresh:\n    {}", path.display(), differences.join("\n    ")),
                 "cargo xtask manifest",
@@ -92,6 +100,17 @@ mod tests {
         assert!(run(root, true).unwrap_err().to_string().contains("changed: bert/base/config.json"));
         fs::remove_file(root.join("cases/bert/base/config.json")).unwrap();
         assert!(run(root, true).unwrap_err().to_string().contains("gone: bert/base/config.json"));
+    }
+
+    #[test]
+    fn a_long_list_is_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("cases")).unwrap();
+        for i in 0..SHOWN + 3 {
+            fs::write(folder.path().join(format!("cases/{i}")), "").unwrap();
+        }
+        let error = run(folder.path(), true).unwrap_err().to_string();
+        assert!(error.contains("and 3 more") && error.matches("not listed").count() == SHOWN, "{error}");
     }
 
     #[test]

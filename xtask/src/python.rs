@@ -8,9 +8,9 @@ use anyhow::Result;
 
 use crate::process::{amiss, first_line};
 
-pub const OLDEST: (u32, u32) = (3, 9);
+const INSTALL: &str = "sudo apt-get install -y python3 python3-pip";
 
-pub const INSTALL: &str = "sudo apt-get install -y python3 python3-pip";
+const INSTALL_FOR_REFERENCE: &str = "sudo apt-get install -y python3.11 python3-pip";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Python {
@@ -37,19 +37,23 @@ impl Python {
         Some(Self { program: PathBuf::from(program.as_ref()), version, pip: words.next().map(str::to_owned) })
     }
 
-    /// The first of `programs` that is new enough and has pip.
-    fn first(programs: &[&str]) -> Result<Self> {
-        choose(programs.iter().filter_map(Self::probe).collect())
+    /// The first of `programs` that is `oldest` or newer and has pip.
+    fn first(programs: &[&str], oldest: (u32, u32), install: &str) -> Result<Self> {
+        choose(programs.iter().filter_map(Self::probe).collect(), oldest, install)
     }
 
     /// One that can download wheels; they need not be for its own version.
     pub fn find() -> Result<Self> {
-        Self::first(&["python3", "python3.13", "python3.12", "python3.11", "python3.14", "python3.10", "python3.9"])
+        Self::first(
+            &["python3", "python3.13", "python3.12", "python3.11", "python3.14", "python3.10", "python3.9"],
+            (3, 9),
+            INSTALL,
+        )
     }
 
     /// One that the pinned packages of the reference have wheels for.
     pub fn find_for_reference() -> Result<Self> {
-        Self::first(&["python3.11", "python3.12", "python3.13", "python3"])
+        Self::first(&["python3.11", "python3.12", "python3.13", "python3"], (3, 11), INSTALL_FOR_REFERENCE)
     }
 
     pub fn pip(&self) -> Command {
@@ -63,16 +67,16 @@ impl Python {
     }
 }
 
-fn choose(found: Vec<Python>) -> Result<Python> {
+fn choose(found: Vec<Python>, oldest: (u32, u32), install: &str) -> Result<Python> {
     let Some(first) = found.first().cloned() else {
-        return Err(amiss("no Python on this machine", INSTALL));
+        return Err(amiss("no Python on this machine", install));
     };
-    let new_enough: Vec<_> = found.into_iter().filter(|python| python.version >= OLDEST).collect();
-    if new_enough.is_empty() {
-        let (major, minor) = first.version;
-        return Err(amiss(format!("Python {major}.{minor} is too old, 3.9 or newer is needed"), INSTALL));
-    }
-    let without_pip = new_enough[0].program.clone();
+    let new_enough: Vec<_> = found.into_iter().filter(|python| python.version >= oldest).collect();
+    let Some(without_pip) = new_enough.first().map(|python| python.program.clone()) else {
+        let ((major, minor), (least_major, least_minor)) = (first.version, oldest);
+        let problem = format!("Python {major}.{minor} is too old, {least_major}.{least_minor} or newer is needed");
+        return Err(amiss(problem, install));
+    };
     new_enough
         .into_iter()
         .find(|python| python.pip.is_some())
@@ -90,12 +94,12 @@ mod tests {
     #[test]
     fn takes_the_first_that_serves() {
         let found = vec![python((3, 8), Some("20")), python((3, 12), None), python((3, 11), Some("24.0"))];
-        assert_eq!(choose(found).unwrap().version, (3, 11));
+        assert_eq!(choose(found, (3, 9), INSTALL).unwrap().version, (3, 11));
     }
 
     #[test]
     fn says_what_to_install() {
-        let message = |found| choose(found).unwrap_err().to_string();
+        let message = |found| choose(found, (3, 9), INSTALL).unwrap_err().to_string();
         assert!(message(vec![]).contains(INSTALL));
         assert!(message(vec![python((3, 8), Some("20"))]).contains("3.8 is too old"));
         assert!(message(vec![python((3, 12), None)]).ends_with("sudo apt-get install -y python3-pip"));

@@ -40,6 +40,7 @@ fn stack(config: &BertConfig) -> StackSpec {
         },
         norm: NormSpec::layer(config.layer_norm_eps),
         placement: Placement::Post,
+        adapter: None,
     };
     StackSpec { layers: vec![layer; config.num_hidden_layers as usize], final_norm: None }
 }

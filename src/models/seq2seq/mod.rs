@@ -8,7 +8,7 @@ use tch::Tensor;
 use crate::inputs::{Argument, Dim, Values};
 use crate::nn::heads::{Body, Features, Readout};
 use crate::nn::{Embedding, Linear, Passed};
-use crate::weights::Weights;
+use crate::weights::{NameTable, Weights};
 use crate::{Cache, Error, Inputs, Outputs, Result};
 
 /// An encoder: a body that another sequence attends to.
@@ -31,6 +31,67 @@ pub trait Decoder: Debug + Send + Sync {
     fn embed(&self, _ids: &Tensor) -> Option<Tensor> {
         None
     }
+}
+
+/// What the arguments of a decoder are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DecoderNames {
+    /// Token ids, `[batch, tokens]`.
+    pub ids: &'static str,
+    /// Which tokens are no padding, those in the cache included: `[batch, all tokens]`.
+    pub mask: &'static str,
+    /// Vectors in place of ids, `[batch, tokens, width]`.
+    pub embeds: &'static str,
+    /// Positions of the tokens, `[batch, tokens]`.
+    pub positions: &'static str,
+}
+
+impl DecoderNames {
+    /// Where an encoder has the plain names.
+    pub const BESIDE_ENCODER: Self = Self {
+        ids: "decoder_input_ids",
+        mask: "decoder_attention_mask",
+        embeds: "decoder_inputs_embeds",
+        positions: "decoder_position_ids",
+    };
+    /// Where the decoder stands alone.
+    pub const ALONE: Self =
+        Self { ids: "input_ids", mask: "attention_mask", embeds: "inputs_embeds", positions: "position_ids" };
+
+    /// The arguments of a decoder `width` wide that looks tokens up in a table of `vocabulary` and their positions in
+    /// one of `positions`.
+    pub fn arguments(&self, vocabulary: i64, width: i64, positions: i64) -> Vec<Argument> {
+        use Dim::{AtMost, Broadcast, Exactly, Named};
+        let tokens = AtMost("decoder tokens", positions);
+        let mask = [Named("batch"), Named("all decoder tokens")];
+        vec![
+            Argument::optional(self.ids, Values::Ids(vocabulary), &[Named("batch"), tokens]),
+            Argument::optional(self.mask, Values::Mask, &mask),
+            Argument::optional(self.embeds, Values::Float, &[Named("batch"), tokens, Exactly(width)]),
+            Argument::optional(self.positions, Values::Ids(positions), &[Broadcast("batch"), tokens]),
+        ]
+    }
+}
+
+/// The names that BART gives to the parts of a layer, and those who followed it: for a place that holds `layers` and a
+/// last `layer_norm`.
+pub fn bart_layer_names() -> NameTable {
+    NameTable::new().names(&[
+        ("norm", "layer_norm"),
+        ("layers.*.attention.q", "layers.*.self_attn.q_proj"),
+        ("layers.*.attention.k", "layers.*.self_attn.k_proj"),
+        ("layers.*.attention.v", "layers.*.self_attn.v_proj"),
+        ("layers.*.attention.o", "layers.*.self_attn.out_proj"),
+        ("layers.*.attention_norm", "layers.*.self_attn_layer_norm"),
+        ("layers.*.cross.q", "layers.*.encoder_attn.q_proj"),
+        ("layers.*.cross.k", "layers.*.encoder_attn.k_proj"),
+        ("layers.*.cross.v", "layers.*.encoder_attn.v_proj"),
+        ("layers.*.cross.o", "layers.*.encoder_attn.out_proj"),
+        ("layers.*.cross_norm", "layers.*.encoder_attn_layer_norm"),
+        ("layers.*.mlp.up", "layers.*.fc1"),
+        ("layers.*.mlp.down", "layers.*.fc2"),
+        ("layers.*.mlp_norm", "layers.*.final_layer_norm"),
+    ])
 }
 
 /// What the decoder attends to.

@@ -59,6 +59,7 @@ fn stack(config: &T5Config, side: Side) -> StackSpec {
         },
         norm: NormSpec::rms(config.layer_norm_epsilon),
         placement: Placement::Pre,
+        adapter: None,
     };
     let layers = if side == Side::Encoder { config.num_layers } else { config.num_decoder_layers };
     StackSpec { layers: vec![layer; layers as usize], final_norm: Some(layer.norm) }

@@ -1,7 +1,7 @@
 use serde_json::{Map, Value};
 
 use crate::Result;
-use crate::config::{Size2d, divides, positive};
+use crate::config::{Size2d, divides, holds_patches, positive};
 use crate::nn::Activation;
 
 crate::config! {
@@ -50,14 +50,12 @@ fn upgrade(fields: &mut Map<String, Value>) -> Result<()> {
 
 fn validate(config: &VitConfig) -> Result<()> {
     divides("vit", ("hidden_size", config.hidden_size), ("num_attention_heads", config.num_attention_heads))?;
-    let ([height, width], [rows, columns]) = (config.image_size.sides(), config.patch_size.sides());
+    holds_patches("vit", config.image_size.sides(), config.patch_size.sides())?;
     positive(
         "vit",
         &[
             ("num_hidden_layers", config.num_hidden_layers),
             ("intermediate_size", config.intermediate_size),
-            ("patch_size", rows.min(columns)),
-            ("image_size", (height / rows.max(1)).min(width / columns.max(1))),
             ("num_channels", config.num_channels),
             ("encoder_stride", config.encoder_stride),
             ("pooler_output_size", config.pooler_output_size),

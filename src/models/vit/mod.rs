@@ -42,6 +42,7 @@ fn spec(config: &VitConfig) -> VisionSpec {
         },
         norm: NormSpec::layer(config.layer_norm_eps),
         placement: Placement::Pre,
+        adapter: None,
     };
     VisionSpec {
         patches: PatchSpec {

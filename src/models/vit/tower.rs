@@ -26,6 +26,9 @@ pub struct VisionTower {
     embedding_norm: Option<Norm>,
     stack: Stack,
     pooling: Option<Pooling>,
+    /// Whether an attention mask is for this tower, and not for the text beside it.
+    attention_mask: bool,
+    width: i64,
     arguments: Vec<Argument>,
 }
 
@@ -38,6 +41,8 @@ impl VisionTower {
             embedding_norm: spec.embedding_norm.map(|norm| Norm::load(&weights.at("embedding_norm"), norm, width)),
             stack: Stack::load(weights, &spec.stack),
             pooling: spec.pooling.map(|pooling| Pooling::load(&weights.at("pooler"), pooling, width)),
+            attention_mask: spec.attention_mask,
+            width,
             arguments: arguments(spec),
         }
     }
@@ -67,7 +72,7 @@ impl Body for VisionTower {
         let interpolate = inputs.is_set("interpolate_pos_encoding");
         let x = self.patches.forward(image, inputs.get("bool_masked_pos"), interpolate)?;
         let x = self.embedding_norm.as_ref().map_or_else(|| x.shallow_clone(), |norm| norm.forward(&x));
-        let attention_mask = inputs.get("attention_mask");
+        let attention_mask = inputs.get("attention_mask").filter(|_| self.attention_mask);
         let tokens = x.size()[1];
         if let Some(given) = attention_mask.map(|mask| mask.size()[1]).filter(|given| *given != tokens) {
             let message = format!("covers {given} tokens; the image has {tokens}, special ones included");
@@ -77,5 +82,8 @@ impl Body for VisionTower {
         let hidden = passed.last.shallow_clone();
         let pooled = self.pooling.as_ref().map(|pooling| pooling.forward(&hidden));
         Ok(Features { hidden, pooled, rest: passed.recorded("") })
+    }
+    fn width(&self) -> Option<i64> {
+        Some(self.width)
     }
 }
