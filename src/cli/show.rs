@@ -33,7 +33,8 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<u8> {
     let entry = auto::entry(&arguments.architecture)?;
     if arguments.expand {
-        anyhow::bail!("the suite of `{}` cannot be shown by this build", entry.model_type);
+        print(&suite(entry)?)?;
+        return Ok(PASSED);
     }
     let config = match &arguments.config {
         Some(path) => config::read_json(path)?,
@@ -70,6 +71,19 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
     }
     print(&text)?;
     Ok(PASSED)
+}
+
+/// What the build generated for each category, before the macro expands it.
+const DECLARATIONS: &[&str] = include!(concat!(env!("OUT_DIR"), "/declarations.rs"));
+
+/// The suite of an architecture as the compiler sees it.
+fn suite(entry: &Entry) -> Result<String> {
+    for declarations in DECLARATIONS {
+        if let Some(suite) = tch_transformers_expand::show(declarations, entry.model_type)? {
+            return Ok(suite);
+        }
+    }
+    Err(anyhow!("no suite was generated for `{}`", entry.model_type))
 }
 
 fn describe(entry: &Entry) -> String {

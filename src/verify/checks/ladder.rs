@@ -9,7 +9,7 @@ use crate::{Model, Result};
 ///
 /// Each matrix rounds its weights, inputs and outputs once; the errors of independent roundings add up like a random
 /// walk, so they grow with the root of how many matrices stand one after the other.
-const ROUNDINGS: f64 = 4.0;
+const ROUNDINGS: f64 = 2.0;
 
 /// How much further than the CPU another device may be from Python: it sums in another order, and its
 /// transcendental functions are off by a few units more.
