@@ -14,6 +14,7 @@ mod mlp;
 mod norm;
 pub mod rope;
 mod stack;
+mod summary;
 
 pub use activation::Activation;
 pub use attention::{Attend, Attention, AttentionSpec, Biases};
@@ -26,3 +27,4 @@ pub use mlp::{Mlp, MlpSpec};
 pub use norm::{Norm, NormSpec};
 pub use rope::Rotation;
 pub use stack::{Context, Passed, Stack, StackSpec};
+pub use summary::{Summary, SummarySpec, SummaryType};

@@ -234,6 +234,22 @@ impl Weights {
         self.loader.log.borrow_mut().used.insert(stored);
     }
 
+    /// `shared` under its second name, `name`: a copy of it in the checkpoint is passed over, while other values there
+    /// make it a parameter of its own, as `transformers` has it.
+    pub fn tied(&self, name: &str, shared: Weight) -> Weight {
+        let (stored, _) = self.resolve(name);
+        let copy = |found: &Tensor| {
+            found.size() == shared.size() && found.to(shared.device()).to_kind(shared.kind()).equal(&shared)
+        };
+        match self.loader.available.contains(&stored).then(|| self.loader.source.tensor(&stored)) {
+            Some(Ok(found)) if !copy(&found) => self.weight(name, &shared.size()),
+            _ => {
+                self.ignore(name);
+                shared
+            }
+        }
+    }
+
     /// The device of the parameters.
     pub fn device(&self) -> Device {
         self.loader.options.device
