@@ -7,7 +7,7 @@ use tch::Kind;
 
 use crate::config::{self, ModelConfig};
 use crate::error::catch;
-use crate::model::{Head, Model, Module, Part as PartOf};
+use crate::model::{Architecture, Head, Model, Module, Part as PartOf};
 use crate::tasks::Task;
 use crate::weights::{LoadOptions, TensorSource, Weights};
 use crate::{Error, Result};
@@ -31,6 +31,8 @@ pub struct Entry {
     pub derives_from: &'static [&'static str],
     /// The version of `transformers` it is proven against.
     pub transformers: &'static str,
+    /// Its configuration.
+    pub config: ConfigFns,
     /// Its classes.
     pub classes: &'static [Class],
     /// Its parts that are models of their own.
@@ -87,6 +89,34 @@ pub fn load_head<A: Head<T>, T: Task>(json: &Value, weights: &Weights) -> Result
 /// The [`Load`] of the part `A`.
 pub fn load_part<A: PartOf>(json: &Value, weights: &Weights) -> Result<Box<dyn Module>> {
     <A as PartOf>::load(&A::Config::from_json(json)?, weights)
+}
+
+/// An architecture's configuration where its type is not known.
+#[derive(Debug)]
+pub struct ConfigFns {
+    /// Reads a `config.json`, and gives back every field with its value.
+    pub parse: fn(&Value) -> Result<Value>,
+    /// Fields that the architecture reads.
+    pub fields: &'static [&'static str],
+    /// Fields that change nothing about the numbers.
+    pub ignored: &'static [&'static str],
+    /// `(other spelling, field)`.
+    pub aliases: &'static [(&'static str, &'static str)],
+}
+
+/// The [`ConfigFns`] of architecture `A`.
+pub const fn config_of<A: Architecture>() -> ConfigFns {
+    ConfigFns {
+        parse: parse_config::<A::Config>,
+        fields: A::Config::FIELDS,
+        ignored: A::Config::IGNORED,
+        aliases: A::Config::ALIASES,
+    }
+}
+
+fn parse_config<C: ModelConfig>(json: &Value) -> Result<Value> {
+    let invalid = |error: serde_json::Error| Error::config(C::MODEL_TYPE, "config.json", error.to_string());
+    serde_json::to_value(C::from_json(json)?).map_err(invalid)
 }
 
 /// The entry of `model_type`, a variant's or a part's included.

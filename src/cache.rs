@@ -61,6 +61,8 @@ pub struct Cache {
     len: i64,
     /// Hidden states of the encoder, `[batch, source, hidden]`.
     pub encoded: Option<Tensor>,
+    /// Which of them are no padding, `[batch, source]`; `None` where all are real.
+    pub encoded_mask: Option<Tensor>,
 }
 
 impl Cache {

@@ -122,6 +122,111 @@ pub fn divides(model_type: &str, (whole, size): (&str, i64), (part, by): (&str, 
     Err(Error::config(model_type, whole, format!("{size} must be a multiple of `{part}` ({by})")))
 }
 
+/// A size over two dimensions: one number for both, or height and width.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(untagged, expecting = "expected an integer, or a list of height and width")]
+pub enum Size2d {
+    /// The same in both directions.
+    Square(i64),
+    /// Height and width.
+    Sides([i64; 2]),
+}
+
+impl Size2d {
+    /// Height and width.
+    pub fn sides(self) -> [i64; 2] {
+        match self {
+            Self::Square(side) => [side; 2],
+            Self::Sides(sides) => sides,
+        }
+    }
+}
+
+/// Reads the configuration that `fields` holds as `field`, its default where there is none, and puts it back in
+/// today's form, checked.
+///
+/// # Errors
+/// As [`ModelConfig::from_json`].
+pub fn normalise_part<C: ModelConfig>(fields: &mut Map<String, Value>, field: &str) -> Result<()> {
+    let given = fields.remove(field).filter(|given| !given.is_null());
+    let part = normalised::<C>(field, &given.unwrap_or_else(|| Map::new().into()))?;
+    fields.insert(field.to_owned(), part);
+    Ok(())
+}
+
+/// As [`normalise_part`] for a part of any architecture, which is that of `C` where nothing is said: `default` stands
+/// in where there is no such field, and another architecture's part stays as it is.
+///
+/// # Errors
+/// As [`ModelConfig::from_json`].
+pub fn normalise_any_part<C: ModelConfig>(fields: &mut Map<String, Value>, field: &str, default: Value) -> Result<()> {
+    let given = fields.remove(field).filter(|given| !given.is_null()).unwrap_or(default);
+    let other = given.get("model_type").is_some_and(|model_type| model_type != C::MODEL_TYPE);
+    let mut part = if other { given } else { normalised::<C>(field, &given)? };
+    if let Value::Object(part) = &mut part {
+        part.entry("model_type").or_insert(C::MODEL_TYPE.into());
+    }
+    fields.insert(field.to_owned(), part);
+    Ok(())
+}
+
+fn normalised<C: ModelConfig>(field: &str, given: &Value) -> Result<Value> {
+    serde_json::to_value(C::from_json(given)?)
+        .map_err(|error| Error::config(C::MODEL_TYPE, field, format!("cannot be written as JSON: {error}")))
+}
+
+/// Checks that an image of `image_size` holds a patch of `patch_size` at least; height and width each.
+pub fn holds_patches(model_type: &str, image: [i64; 2], patch: [i64; 2]) -> Result<()> {
+    positive(model_type, &[("patch_size", patch[0].min(patch[1]))])?;
+    if std::iter::zip(image, patch).all(|(image, patch)| image >= patch) {
+        return Ok(());
+    }
+    let message = format!("{}x{} is smaller than `patch_size` ({}x{})", image[0], image[1], patch[0], patch[1]);
+    Err(Error::config(model_type, "image_size", message))
+}
+
+/// Brings `out_features`, `out_indices` and `stage_names` of a backbone into line: what is missing follows from the
+/// rest, the last stage where nothing is said.
+///
+/// # Errors
+/// When the two name different stages, a stage that does not exist, one twice, or stages out of order.
+pub fn align_stages(model_type: &str, fields: &mut Map<String, Value>, names: &[String]) -> Result<()> {
+    let wrong = |field: &str, why: &str| {
+        Error::config(model_type, field, format!("{why}; the stages are, in order, {}", names.join(", ")))
+    };
+    let list = |field: &str| match fields.get(field) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Array(items)) => Ok(Some(items.clone())),
+        Some(_) => Err(wrong(field, "is not a list")),
+    };
+    let position = |name: &Value| {
+        names.iter().position(|known| name == known).ok_or_else(|| wrong("out_features", &format!("no stage {name}")))
+    };
+    // Negative indices count from the end.
+    let index = |index: &Value| {
+        let at = index.as_i64().map(|at| if at < 0 { at + names.len() as i64 } else { at });
+        let at = at.and_then(|at| usize::try_from(at).ok()).filter(|at| *at < names.len());
+        at.ok_or_else(|| wrong("out_indices", &format!("no stage {index}")))
+    };
+    let by_name: Option<Vec<_>> = list("out_features")?.map(|list| list.iter().map(position).collect()).transpose()?;
+    let by_index: Option<Vec<_>> = list("out_indices")?.map(|list| list.iter().map(index).collect()).transpose()?;
+    if by_name.is_some() && by_index.is_some() && by_name != by_index {
+        return Err(wrong("out_indices", "names other stages than `out_features`"));
+    }
+    let (field, chosen) = match (by_name, by_index) {
+        (Some(chosen), _) => ("out_features", chosen),
+        (None, Some(chosen)) => ("out_indices", chosen),
+        (None, None) => ("out_features", vec![names.len().saturating_sub(1)]),
+    };
+    if !chosen.is_sorted_by(|left, right| left < right) {
+        return Err(wrong(field, "stages must come in order, each once"));
+    }
+    fields.insert("out_features".into(), chosen.iter().map(|at| names[*at].clone()).collect());
+    fields.insert("out_indices".into(), chosen.into());
+    fields.insert("stage_names".into(), names.to_vec().into());
+    Ok(())
+}
+
 /// Declares a configuration: each field with its type and the default of the pinned `transformers`.
 ///
 /// ```
@@ -172,6 +277,15 @@ macro_rules! config {
             }
         }
 
+        impl $crate::proofs::Takes for $name {
+            const KIND: $crate::proofs::Kind = $crate::proofs::Kind::Config($crate::proofs::Fields {
+                model_type: $model_type,
+                fields: &[$((stringify!($field), <$ty as $crate::proofs::Takes>::KIND)),*],
+                ignored: <Self as $crate::config::ModelConfig>::IGNORED,
+                aliases: <Self as $crate::config::ModelConfig>::ALIASES,
+            });
+        }
+
         impl $crate::config::ModelConfig for $name {
             const MODEL_TYPE: &'static str = $model_type;
             const FIELDS: &'static [&'static str] = &[$(stringify!($field)),*];
@@ -186,4 +300,43 @@ macro_rules! config {
             })?
         }
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn aligned(given: Value) -> Result<(Value, Value)> {
+        let Value::Object(mut fields) = given else { panic!("not an object: {given}") };
+        align_stages("toy", &mut fields, &["stem", "stage1", "stage2"].map(str::to_owned))?;
+        Ok((fields["out_features"].clone(), fields["out_indices"].clone()))
+    }
+
+    #[test]
+    fn stages_follow_from_names_or_indices() {
+        let both = |features: Value, indices: Value| (features, indices);
+        assert_eq!(aligned(json!({})).unwrap(), both(json!(["stage2"]), json!([2])));
+        assert_eq!(
+            aligned(json!({"out_features": ["stem", "stage2"]})).unwrap(),
+            both(json!(["stem", "stage2"]), json!([0, 2]))
+        );
+        assert_eq!(aligned(json!({"out_indices": [0, -2]})).unwrap(), both(json!(["stem", "stage1"]), json!([0, 1])));
+    }
+
+    #[test]
+    fn stages_that_do_not_fit_are_refused() {
+        for (given, field) in [
+            (json!({"out_features": ["stage3"]}), "out_features"),
+            (json!({"out_features": ["stage2", "stage1"]}), "out_features"),
+            (json!({"out_features": "stage2"}), "out_features"),
+            (json!({"out_indices": [3]}), "out_indices"),
+            (json!({"out_indices": [1, 1]}), "out_indices"),
+            (json!({"out_indices": [1], "out_features": ["stage2"]}), "out_indices"),
+        ] {
+            let error = aligned(given.clone()).unwrap_err();
+            assert!(matches!(&error, Error::Config { field: named, .. } if named == field), "{given}: {error}");
+        }
+    }
 }

@@ -6,18 +6,24 @@ pub mod auto;
 mod cache;
 pub mod config;
 mod error;
+mod generation;
 pub mod inputs;
 pub mod model;
 pub mod models;
 pub mod nn;
 mod outputs;
+pub mod pipeline;
 #[doc(hidden)]
 pub mod proofs;
+pub mod report;
 pub mod tasks;
+pub mod verify;
 pub mod weights;
 
 pub use cache::{Cache, KeyValues, LayerCache};
 pub use error::{Error, Result};
+pub use generation::GenerationOptions;
 pub use inputs::Inputs;
 pub use model::Model;
 pub use outputs::Outputs;
+pub use tch_transformers_macros::hf_model;

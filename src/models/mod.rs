@@ -1,6 +1,13 @@
 //! Architectures, one folder per family.
 
 pub mod bert;
+pub mod clip;
 pub mod decoder;
 pub mod gpt2;
 pub mod llama;
+pub mod resnet;
+pub mod seq2seq;
+pub mod t5;
+pub mod vit;
+pub mod wav2vec2;
+pub mod whisper;

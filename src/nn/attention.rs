@@ -211,7 +211,9 @@ fn explicit(q: &Tensor, k: &Tensor, v: &Tensor, Attend { mask, bias, .. }: Atten
 }
 
 /// `bias` where `mask` allows, the lowest finite number elsewhere.
-fn masked_bias(bias: &Tensor, mask: &Mask, queries: i64, keys: i64) -> Tensor {
+///
+/// Layers that share both are given it once, with [`Mask::None`].
+pub fn masked_bias(bias: &Tensor, mask: &Mask, queries: i64, keys: i64) -> Tensor {
     match mask.allowed(queries, keys, bias) {
         Some(allowed) => {
             bias.where_self(&allowed, &Tensor::full([], lowest(bias.kind()), (bias.kind(), bias.device())))

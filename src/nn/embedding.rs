@@ -7,6 +7,7 @@ use crate::weights::Weights;
 #[derive(Debug)]
 pub struct Embedding {
     table: Weight,
+    /// The row that training leaves alone; -1 for none.
     padding: i64,
 }
 
@@ -16,11 +17,16 @@ impl Embedding {
         Self { table: weights.weight("weight", &[count, width]), padding: -1 }
     }
 
-    /// The vector of the id `padding` (from the end where negative) is never trained.
-    pub fn padded(mut self, padding: Option<i64>) -> Self {
+    /// With a row that gets no gradient from looking it up (`padding_idx`, from the end where negative), where there
+    /// is one.
+    pub fn with_padding(self, row: Option<i64>) -> Self {
         let count = self.table.size()[0];
-        self.padding = padding.map_or(-1, |id| if id < 0 { id + count } else { id });
-        self
+        Self { padding: row.map_or(-1, |row| if row < 0 { row + count } else { row }), ..self }
+    }
+
+    /// A table that another part of the model has too.
+    pub fn tied(table: Weight) -> Self {
+        Self { table, padding: -1 }
     }
 
     /// `[…]` ids to `[…, width]` vectors.

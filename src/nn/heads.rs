@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use tch::Tensor;
 use tch_transformers_native::Weight;
 
-use super::{Activation, Linear, Norm, NormSpec};
+use super::{Activation, Linear, Norm, NormSpec, Pooling};
 use crate::inputs::{Argument, Dim};
 use crate::model::{Generation, Module};
 use crate::weights::Weights;
@@ -21,6 +21,16 @@ pub trait Body: Debug + Send + Sync {
 
     /// As [`Module::embed`].
     fn embed(&self, _ids: &Tensor) -> Option<Tensor> {
+        None
+    }
+
+    /// As [`Module::table`].
+    fn table(&self) -> Option<Weight> {
+        None
+    }
+
+    /// As [`Module::width`].
+    fn width(&self) -> Option<i64> {
         None
     }
 }
@@ -40,6 +50,11 @@ pub struct Features {
 pub trait Readout: Debug + Send + Sync {
     /// The outputs that come before the body's own.
     fn read(&self, features: &Features, inputs: &Inputs) -> Result<Outputs>;
+
+    /// Whether the class also returns the body's own output `name`, or only reads it.
+    fn returns(&self, _name: &str, _inputs: &Inputs) -> bool {
+        true
+    }
 }
 
 /// A body with a head: a class.
@@ -70,7 +85,7 @@ impl<B: Body, R: Readout> Module for Headed<B, R> {
     fn forward(&self, inputs: &Inputs, cache: Option<&mut Cache>) -> Result<Outputs> {
         let features = self.body.run(inputs, cache)?;
         let mut outputs = self.head.read(&features, inputs)?;
-        outputs.extend(features.rest);
+        outputs.extend(features.rest.into_iter().filter(|(name, _)| self.head.returns(name, inputs)));
         Ok(outputs)
     }
 
@@ -80,6 +95,14 @@ impl<B: Body, R: Readout> Module for Headed<B, R> {
 
     fn embed(&self, ids: &Tensor) -> Option<Tensor> {
         self.body.embed(ids)
+    }
+
+    fn table(&self) -> Option<Weight> {
+        self.body.table()
+    }
+
+    fn width(&self) -> Option<i64> {
+        self.body.width()
     }
 }
 
@@ -148,9 +171,110 @@ impl Readout for PerSequence {
     }
 }
 
+/// A head over the weighted sum of all layers' hidden states, or over the last ones as they are.
+///
+/// The body of a weighted sum records the hidden states of its layers whether the caller wants them or not.
+#[derive(Debug)]
+pub struct LayerSum<R> {
+    weights: Option<Weight>,
+    head: R,
+    shows_layers: bool,
+}
+
+impl<R: Readout> LayerSum<R> {
+    /// Loads `layer_weights` `[layers + 1]` where `weighted`.
+    pub fn load(weights: &Weights, weighted: bool, layers: i64, head: R) -> Self {
+        let weights = weights.weight_if(weighted, "layer_weights", &[layers + 1]);
+        Self { weights, head, shows_layers: false }
+    }
+
+    /// For classes that return the summed hidden states even where the caller did not ask for them.
+    pub fn showing_layers(self) -> Self {
+        Self { shows_layers: true, ..self }
+    }
+
+    /// Sums `hidden_states.0`, `hidden_states.1`, … of `features`.
+    fn sum(&self, weights: &Tensor, features: &Features) -> Tensor {
+        let states = (0..weights.size()[0]).filter_map(|index| features.rest.get(&format!("hidden_states.{index}")));
+        let states = Tensor::stack(&states.collect::<Vec<_>>(), 1);
+        let weights = weights.softmax(-1, weights.kind()).view([-1, 1, 1]);
+        (states * weights).sum_dim_intlist([1].as_slice(), false, None)
+    }
+}
+
+impl<R: Readout> Readout for LayerSum<R> {
+    fn read(&self, features: &Features, inputs: &Inputs) -> Result<Outputs> {
+        let Some(weights) = &self.weights else { return self.head.read(features, inputs) };
+        let summed = Features { hidden: self.sum(weights, features), pooled: None, rest: Outputs::new() };
+        self.head.read(&summed, inputs)
+    }
+
+    fn returns(&self, name: &str, inputs: &Inputs) -> bool {
+        let hidden = name.starts_with("hidden_states.") && !inputs.is_set("output_hidden_states");
+        (self.shows_layers || !hidden) && self.head.returns(name, inputs)
+    }
+}
+
+/// `logits` of a whole sequence: of the mean over its tokens, projected first.
+#[derive(Debug)]
+pub struct ProjectedMean {
+    projector: Linear,
+    classifier: Linear,
+}
+
+impl ProjectedMean {
+    /// Loads `projector`, from `width` to `projection`, and `classifier` into `labels`.
+    pub fn load(weights: &Weights, width: i64, projection: i64, labels: i64) -> Self {
+        Self {
+            projector: Linear::load(&weights.at("projector"), width, projection, true),
+            classifier: Linear::load(&weights.at("classifier"), projection, labels, true),
+        }
+    }
+
+    /// The logits `[batch, labels]` of `hidden` (`[batch, tokens, width]`), of the tokens in `real` (`[batch, tokens]`)
+    /// where it is given.
+    pub fn logits(&self, hidden: &Tensor, real: Option<&Tensor>) -> Tensor {
+        let x = self.projector.forward(hidden);
+        let sum = |x: &Tensor| x.sum_dim_intlist([1].as_slice(), false, None);
+        let mean = match real {
+            Some(real) => sum(&x.masked_fill(&real.logical_not().unsqueeze(-1), 0.0)) / sum(real).unsqueeze(-1),
+            None => x.mean_dim([1].as_slice(), false, None),
+        };
+        self.classifier.forward(&mean)
+    }
+}
+
+impl Readout for ProjectedMean {
+    fn read(&self, features: &Features, _: &Inputs) -> Result<Outputs> {
+        Ok(Outputs::new().with("logits", self.logits(&features.hidden, None)))
+    }
+}
+
 /// The pooled vector, which this head cannot do without.
 pub fn pooled(features: &Features) -> Result<&Tensor> {
     features.pooled.as_ref().ok_or_else(|| crate::Error::input("pooled", "the body of this class has no pooler"))
+}
+
+/// `logits` of a whole image or sequence, from a vector pooled here; the vector itself where there are no labels.
+#[derive(Debug)]
+pub struct Classifier {
+    pooling: Pooling,
+    scores: Option<Linear>,
+}
+
+impl Classifier {
+    /// Loads the scores of `labels` labels from vectors of `width` that `pooling` makes.
+    pub fn load(weights: &Weights, pooling: Pooling, width: i64, labels: i64) -> Self {
+        Self { pooling, scores: (labels > 0).then(|| Linear::load(weights, width, labels, true)) }
+    }
+}
+
+impl Readout for Classifier {
+    fn read(&self, features: &Features, _: &Inputs) -> Result<Outputs> {
+        let pooled = self.pooling.forward(&features.hidden);
+        let logits = self.scores.as_ref().map_or_else(|| pooled.shallow_clone(), |scores| scores.forward(&pooled));
+        Ok(Outputs::new().with("logits", logits))
+    }
 }
 
 /// One score for each of several choices: every input is `[batch, choices, …]`, `logits` are `[batch, choices]`.
@@ -197,10 +321,15 @@ pub struct Pooler {
 impl Pooler {
     /// Loads `dense`, square of `size`.
     pub fn load(weights: &Weights, size: i64, activation: Activation) -> Self {
-        Self { dense: Linear::load(&weights.at("dense"), size, size, true), activation }
+        Self::resizing(weights, size, size, activation)
     }
 
-    /// `[batch, tokens, size]` to `[batch, size]`.
+    /// Loads `dense` from `inputs` to `outputs`.
+    pub fn resizing(weights: &Weights, inputs: i64, outputs: i64, activation: Activation) -> Self {
+        Self { dense: Linear::load(&weights.at("dense"), inputs, outputs, true), activation }
+    }
+
+    /// `[batch, tokens, inputs]` to `[batch, outputs]`.
     pub fn forward(&self, hidden: &Tensor) -> Tensor {
         self.activation.apply(&self.dense.forward(&hidden.select(1, 0)))
     }

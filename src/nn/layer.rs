@@ -26,6 +26,8 @@ pub struct LayerSpec {
     pub norm: NormSpec,
     /// Where it stands.
     pub placement: Placement,
+    /// A small feed-forward of its own normalised input after all else, as adapters to a language are.
+    pub adapter: Option<(NormSpec, MlpSpec)>,
 }
 
 /// A transformer layer with its parameters.
@@ -37,6 +39,7 @@ pub struct Layer {
     cross: Option<(Attention, Norm)>,
     mlp: Mlp,
     mlp_norm: Norm,
+    adapter: Option<(Norm, Mlp)>,
 }
 
 /// What a layer returns: hidden states, and the attention weights where they are wanted.
@@ -51,9 +54,12 @@ pub struct LayerOutput {
 }
 
 impl Layer {
-    /// Loads `attention`, `cross`, `mlp`, and `attention_norm`, `cross_norm`, `mlp_norm`.
+    /// Loads `attention`, `cross`, `mlp`, `adapter`, and `attention_norm`, `cross_norm`, `mlp_norm`, `adapter_norm`.
     pub fn load(weights: &Weights, spec: &LayerSpec) -> Self {
         let norm = |name: &str| Norm::load(&weights.at(name), spec.norm, spec.mlp.hidden);
+        let adapter = |(norm, mlp): (NormSpec, MlpSpec)| {
+            (Norm::load(&weights.at("adapter_norm"), norm, mlp.hidden), Mlp::load(&weights.at("adapter"), mlp))
+        };
         Self {
             placement: spec.placement,
             attention: Attention::load(&weights.at("attention"), spec.attention),
@@ -61,6 +67,7 @@ impl Layer {
             cross: spec.cross.map(|cross| (Attention::load_cross(&weights.at("cross"), cross), norm("cross_norm"))),
             mlp: Mlp::load(&weights.at("mlp"), spec.mlp),
             mlp_norm: norm("mlp_norm"),
+            adapter: spec.adapter.map(adapter),
         }
     }
 
@@ -91,7 +98,10 @@ impl Layer {
                 output
             });
         }
-        let hidden = self.sublayer(&x, &self.mlp_norm, |x| self.mlp.forward(x));
+        let mut hidden = self.sublayer(&x, &self.mlp_norm, |x| self.mlp.forward(x));
+        if let Some((norm, adapter)) = &self.adapter {
+            hidden = &hidden + adapter.forward(&norm.forward(&hidden));
+        }
         LayerOutput { hidden, attention, cross_attention }
     }
 

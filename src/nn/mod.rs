@@ -4,6 +4,7 @@
 
 mod activation;
 mod attention;
+mod batch_norm;
 mod conv;
 mod embedding;
 pub mod heads;
@@ -12,19 +13,26 @@ mod linear;
 mod mask;
 mod mlp;
 mod norm;
+mod patch;
+mod pooling;
+mod relative_bias;
 pub mod rope;
 mod stack;
 mod summary;
 
 pub use activation::Activation;
-pub use attention::{Attend, Attention, AttentionSpec, Biases};
+pub use attention::{Attend, Attention, AttentionSpec, Biases, masked_bias};
+pub use batch_norm::BatchNorm;
 pub use conv::{Conv, ConvSpec};
 pub use embedding::Embedding;
 pub use layer::{Layer, LayerSpec, Placement};
 pub use linear::Linear;
 pub use mask::Mask;
 pub use mlp::{Mlp, MlpSpec};
-pub use norm::{Norm, NormSpec};
+pub use norm::{GroupNorm, Norm, NormSpec};
+pub use patch::{PatchEmbedding, PatchSpec};
+pub use pooling::{Pooling, PoolingSpec, token_at};
+pub use relative_bias::{RelativeBias, RelativeBiasSpec};
 pub use rope::Rotation;
 pub use stack::{Context, Passed, Stack, StackSpec};
 pub use summary::{Summary, SummarySpec, SummaryType};

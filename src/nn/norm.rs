@@ -62,3 +62,25 @@ impl Norm {
         }
     }
 }
+
+/// Mean and variance over the positions and over groups of channels, then scale and shift of each channel (Wu and He,
+/// 2018).
+#[derive(Debug)]
+pub struct GroupNorm {
+    groups: i64,
+    weight: Weight,
+    bias: Weight,
+    eps: f64,
+}
+
+impl GroupNorm {
+    /// Loads `weight` and `bias` `[channels]`; `eps` is added to variances.
+    pub fn load(weights: &Weights, groups: i64, channels: i64, eps: f64) -> Self {
+        Self { groups, weight: weights.weight("weight", &[channels]), bias: weights.weight("bias", &[channels]), eps }
+    }
+
+    /// Normalises `[batch, channels, …]`.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        x.group_norm(self.groups, Some(&*self.weight), Some(&*self.bias), self.eps, true)
+    }
+}

@@ -19,7 +19,9 @@ pub enum SummaryType {
     ClsIndex,
 }
 
-impl crate::proofs::Accepts<crate::proofs::Str> for SummaryType {}
+impl crate::proofs::Takes for SummaryType {
+    const KIND: crate::proofs::Kind = crate::proofs::Kind::Str;
+}
 
 /// One vector per sequence, as `SequenceSummary` of `transformers` makes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -228,26 +228,33 @@ impl Weights {
         Weight::new(whole)
     }
 
+    /// The parameter `name`, or `other` where the checkpoint lacks it or holds a copy of `other`.
+    ///
+    /// So Python ties: a checkpoint that has both, with different values, is taken at its word.
+    pub fn weight_tied(&self, name: &str, other: &Weight) -> Weight {
+        if !self.has(name) {
+            return other.clone();
+        }
+        let (stored, layout) = self.resolve(name);
+        let own = self.read(&stored, layout, &other.size());
+        if own.equal(other) {
+            return other.clone();
+        }
+        self.keep(&stored, layout, &own);
+        Weight::new(own)
+    }
+
+    /// As [`Weights::ignore`], for everything below `place`.
+    pub fn ignore_below(&self, place: &str) {
+        let prefix = self.at(place).stored_path() + ".";
+        let below = self.loader.available.range(prefix.clone()..).take_while(|name| name.starts_with(&prefix));
+        self.loader.log.borrow_mut().used.extend(below.cloned());
+    }
+
     /// Notes that the checkpoint may hold `name` although nothing needs it: a copy of a tied parameter or a constant.
     pub fn ignore(&self, name: &str) {
         let (stored, _) = self.resolve(name);
         self.loader.log.borrow_mut().used.insert(stored);
-    }
-
-    /// `shared` under its second name, `name`: a copy of it in the checkpoint is passed over, while other values there
-    /// make it a parameter of its own, as `transformers` has it.
-    pub fn tied(&self, name: &str, shared: Weight) -> Weight {
-        let (stored, _) = self.resolve(name);
-        let copy = |found: &Tensor| {
-            found.size() == shared.size() && found.to(shared.device()).to_kind(shared.kind()).equal(&shared)
-        };
-        match self.loader.available.contains(&stored).then(|| self.loader.source.tensor(&stored)) {
-            Some(Ok(found)) if !copy(&found) => self.weight(name, &shared.size()),
-            _ => {
-                self.ignore(name);
-                shared
-            }
-        }
     }
 
     /// The device of the parameters.

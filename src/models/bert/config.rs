@@ -23,6 +23,8 @@ crate::config! {
         type_vocab_size: i64 = 2,
         /// Added to variances.
         layer_norm_eps: f64 = 1e-12,
+        /// The token of padding, whose embedding is not trained.
+        pad_token_id: Option<i64> = Some(0),
         /// Whether tokens see only what came before them.
         is_decoder: bool = false,
         /// Whether layers attend to a second sequence.

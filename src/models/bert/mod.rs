@@ -40,6 +40,7 @@ fn stack(config: &BertConfig) -> StackSpec {
         },
         norm: NormSpec::layer(config.layer_norm_eps),
         placement: Placement::Post,
+        adapter: None,
     };
     StackSpec { layers: vec![layer; config.num_hidden_layers as usize], final_norm: None }
 }
@@ -86,7 +87,7 @@ impl BertBody {
         weights.ignore("embeddings.position_ids");
         let width = config.hidden_size;
         Self {
-            word: Embedding::load(&weights.at("word"), config.vocab_size, width),
+            word: Embedding::load(&weights.at("word"), config.vocab_size, width).with_padding(config.pad_token_id),
             position: Embedding::load(&weights.at("position"), config.max_position_embeddings, width),
             segment: Embedding::load(&weights.at("segment"), config.type_vocab_size, width),
             embedding_norm: Norm::load(&weights.at("embedding_norm"), NormSpec::layer(config.layer_norm_eps), width),

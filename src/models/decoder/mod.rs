@@ -135,7 +135,7 @@ impl DecoderBody {
         };
         let views = seen.into_iter().map(view).collect();
         let padding = spec.pad_token.filter(|_| spec.frozen_padding);
-        Self { token: token.padded(padding), position, stack, views, kinds, spec }
+        Self { token: token.with_padding(padding), position, stack, views, kinds, spec }
     }
 
     /// The spec that the body was built from.
@@ -148,7 +148,7 @@ impl DecoderBody {
         let head = weights.at("lm_head");
         let shape = [self.spec.vocab_size, self.spec.hidden];
         let table = match self.spec.lm_head.tied {
-            true => head.tied("weight", self.token.table()),
+            true => head.weight_tied("weight", &self.token.table()),
             false => head.weight("weight", &shape),
         };
         Linear::tied(table, head.weight_if(self.spec.lm_head.bias, "bias", &shape[..1]))

@@ -43,7 +43,7 @@ pub fn spec(config: &Gpt2Config) -> Result<DecoderSpec> {
             bias: true,
         };
         let cross = config.add_cross_attention.then_some(attention);
-        let layer = LayerSpec { attention, cross, mlp, norm, placement: Placement::Pre };
+        let layer = LayerSpec { attention, cross, mlp, norm, placement: Placement::Pre, adapter: None };
         DecoderLayer { layer, window: None, rope: None }
     };
     Ok(DecoderSpec {

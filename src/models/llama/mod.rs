@@ -41,6 +41,7 @@ pub fn spec(config: &LlamaConfig) -> Result<DecoderSpec> {
         },
         norm,
         placement: Placement::Pre,
+        adapter: None,
     };
     let layer = DecoderLayer { layer, window: None, rope: Some(config.rope()?) };
     Ok(DecoderSpec {

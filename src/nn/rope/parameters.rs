@@ -75,6 +75,10 @@ fn default_theta() -> f64 {
     10_000.0
 }
 
+impl crate::proofs::Takes for RopeParameters {
+    const KIND: crate::proofs::Kind = crate::proofs::Kind::Table;
+}
+
 impl Default for RopeParameters {
     fn default() -> Self {
         Self::plain(default_theta())

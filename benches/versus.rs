@@ -1,0 +1,179 @@
+//! Every row against Python: the same weights, inputs, libtorch version and threads, the two in turn in one run.
+//!
+//! Run it with `cargo xtask bench --against python`, which has the pinned Python ready.
+
+mod common;
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use serde_json::{Value, json};
+use tch::{Kind, Tensor};
+use tch_transformers::weights::safetensors::{self, SafetensorsFile};
+use tch_transformers::{GenerationOptions, Inputs, Model};
+
+/// Times every row in Rust and in Python, in turn.
+#[derive(Parser)]
+struct Args {
+    /// Only rows whose name contains one of these.
+    rows: Vec<String>,
+    /// The Python interpreter that has the pinned packages.
+    #[arg(long)]
+    python: Option<PathBuf>,
+    /// Threads of both; all cores when not given.
+    #[arg(long)]
+    threads: Option<i32>,
+    /// How often the two take turns.
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
+    /// Seconds that one turn lasts at least.
+    #[arg(long, default_value_t = 0.5)]
+    turn: f64,
+    /// Where the figures go as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Passed by `cargo bench`.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// The median figures of one row.
+struct Figures {
+    rust: f64,
+    python: f64,
+    ratio: f64,
+    difference: f64,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let Some(interpreter) = &args.python else {
+        println!("needs the pinned Python: run `cargo xtask bench --against python`");
+        return Ok(());
+    };
+    let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get() as i32));
+    tch::set_num_threads(threads);
+    let mut python = Python::start(interpreter, threads)?;
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("versus");
+    println!("{threads} threads, {} rounds of at least {} s each, medians", args.rounds, args.turn);
+    println!("| row | Rust ms | Python ms | Rust / Python | largest difference |\n|---|---:|---:|---:|---:|");
+    let mut all = Vec::new();
+    for row in common::rows()? {
+        if !args.rows.is_empty() && !args.rows.iter().any(|wanted| row.name.contains(wanted.as_str())) {
+            continue;
+        }
+        let figures = measure(&row, &mut python, &folder, &args).with_context(|| row.name.clone())?;
+        let Figures { rust, python, ratio, difference } = figures;
+        println!("| {} | {:.3} | {:.3} | {ratio:.2} | {difference:.1e} |", row.name, rust * 1e3, python * 1e3);
+        all.push(
+            json!({ "row": row.name, "rust_s": rust, "python_s": python, "ratio": ratio, "difference": difference }),
+        );
+    }
+    if let Some(path) = args.json {
+        std::fs::write(path, serde_json::to_string_pretty(&json!({ "threads": threads, "rows": all }))?)?;
+    }
+    Ok(())
+}
+
+fn measure(row: &common::Row, python: &mut Python, folder: &Path, args: &Args) -> Result<Figures> {
+    let model = row.model()?;
+    let inputs = row.inputs(&model)?;
+    std::fs::create_dir_all(folder)?;
+    model.save(folder)?;
+    std::fs::write(folder.join("config.json"), row.config_json().to_string())?;
+    let tensors = inputs.iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect();
+    safetensors::write(&folder.join("inputs.safetensors"), &tensors)?;
+    let loaded = json!({ "load": folder, "class": row.class, "new_tokens": row.new_tokens });
+    let name = python.ask(&loaded)?["output"].as_str().context("Python names no output")?.to_owned();
+
+    let expected = SafetensorsFile::open(&folder.join("output.safetensors"))?.tensor("output")?;
+    let got = run(&model, &inputs, row.new_tokens, &name)?;
+    if got.size() != expected.size() {
+        bail!("`{name}` has shape {:?} in Rust and {:?} in Python", got.size(), expected.size());
+    }
+    let difference = (got.to_kind(Kind::Double) - expected.to_kind(Kind::Double)).abs().max().double_value(&[]);
+
+    let once = time(1, || run(&model, &inputs, row.new_tokens, &name))?;
+    let iterations = (args.turn / once.as_secs_f64()).ceil().max(1.0) as usize;
+    python.time(iterations.min(3))?;
+    let mut turns = Vec::new();
+    for _ in 0..args.rounds {
+        let rust = time(iterations, || run(&model, &inputs, row.new_tokens, &name))?.as_secs_f64();
+        turns.push((rust / iterations as f64, python.time(iterations)?));
+    }
+    Ok(Figures {
+        rust: median(turns.iter().map(|(rust, _)| *rust)),
+        python: median(turns.iter().map(|(_, python)| *python)),
+        ratio: median(turns.iter().map(|(rust, python)| rust / python)),
+        difference,
+    })
+}
+
+fn run(model: &Model, inputs: &Inputs, new_tokens: Option<usize>, output: &str) -> Result<Tensor> {
+    if let Some(max_new_tokens) = new_tokens {
+        return Ok(model.generate(inputs, &GenerationOptions { max_new_tokens, ..Default::default() })?);
+    }
+    model.forward(inputs)?.take(output).with_context(|| format!("no output `{output}`"))
+}
+
+fn time(iterations: usize, mut once: impl FnMut() -> Result<Tensor>) -> Result<Duration> {
+    let start = Instant::now();
+    for _ in 0..iterations {
+        once()?;
+    }
+    Ok(start.elapsed())
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The Python process, asked by lines of JSON.
+struct Python {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Python {
+    fn start(python: &Path, threads: i32) -> Result<Self> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("reference/bench.py");
+        let mut child = Command::new(python)
+            .arg(script)
+            .arg(threads.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("starting {}", python.display()))?;
+        let input = child.stdin.take().context("no standard input")?;
+        let output = BufReader::new(child.stdout.take().context("no standard output")?);
+        Ok(Self { child, input, output })
+    }
+
+    fn ask(&mut self, question: &Value) -> Result<Value> {
+        writeln!(self.input, "{question}")?;
+        let mut answer = String::new();
+        if self.output.read_line(&mut answer)? == 0 {
+            bail!("Python ended: {}", self.child.wait()?);
+        }
+        Ok(serde_json::from_str(&answer)?)
+    }
+
+    /// Seconds of one of `iterations` runs.
+    fn time(&mut self, iterations: usize) -> Result<f64> {
+        self.ask(&json!({ "time": iterations }))?["seconds"].as_f64().context("Python gives no time")
+    }
+}
+
+impl Drop for Python {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

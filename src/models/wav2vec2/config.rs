@@ -1,0 +1,168 @@
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::config::{divides, positive};
+use crate::nn::Activation;
+use crate::proofs::{Accepts, Str};
+use crate::{Error, Result};
+
+/// Which convolutions over raw audio are normalised, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FeatureNorm {
+    /// The first, each channel over time.
+    Group,
+    /// All, each frame over its channels.
+    Layer,
+}
+
+impl Accepts<Str> for FeatureNorm {}
+
+crate::config! {
+    /// Configuration of [`Wav2Vec2`](super::Wav2Vec2).
+    pub struct Wav2Vec2Config("wav2vec2") {
+        /// Characters of the CTC head.
+        vocab_size: Option<i64> = Some(32),
+        /// Width of the hidden states.
+        hidden_size: i64 = 768,
+        /// Number of layers.
+        num_hidden_layers: i64 = 12,
+        /// Attention heads per layer.
+        num_attention_heads: i64 = 12,
+        /// Width of the feed-forward layers.
+        intermediate_size: i64 = 3072,
+        /// Activation of the feed-forward layers.
+        hidden_act: Activation = Activation::Gelu,
+        /// Added to variances in the transformer.
+        layer_norm_eps: f64 = 1e-5,
+        /// Normalisation of the convolutions over raw audio.
+        feat_extract_norm: FeatureNorm = FeatureNorm::Group,
+        /// Activation of the convolutions.
+        feat_extract_activation: Activation = Activation::Gelu,
+        /// Channels of each convolution over raw audio.
+        conv_dim: Vec<i64> = vec![512; 7],
+        /// Their strides.
+        conv_stride: Vec<i64> = vec![5, 2, 2, 2, 2, 2, 2],
+        /// Their kernels.
+        conv_kernel: Vec<i64> = vec![10, 3, 3, 3, 3, 2, 2],
+        /// Whether they have a bias.
+        conv_bias: bool = false,
+        /// Kernel of the convolution that encodes positions.
+        num_conv_pos_embeddings: i64 = 128,
+        /// Its groups.
+        num_conv_pos_embedding_groups: i64 = 16,
+        /// Whether layers normalise what goes into their sublayers instead of what comes out.
+        do_stable_layer_norm: bool = false,
+        /// Whether `mask_time_indices` has an effect.
+        apply_spec_augment: bool = true,
+        /// Share of frames masked in training; the mask's vector exists where this or the next is positive.
+        mask_time_prob: f64 = 0.05,
+        /// Share of channels masked in training.
+        mask_feature_prob: f64 = 0.0,
+        /// Entries of each codebook of the quantizer.
+        num_codevectors_per_group: i64 = 320,
+        /// Codebooks.
+        num_codevector_groups: i64 = 2,
+        /// What contrastive logits are divided by.
+        contrastive_logits_temperature: f64 = 0.1,
+        /// Width of quantized frames.
+        codevector_dim: i64 = 256,
+        /// Width in which predicted and quantized frames are compared.
+        proj_codevector_dim: i64 = 256,
+        /// Weight of the diversity loss.
+        diversity_loss_weight: f64 = 0.1,
+        /// Whether the classification heads read a weighted sum of all layers.
+        use_weighted_layer_sum: bool = false,
+        /// Width between the projector and the classifier.
+        classifier_proj_size: i64 = 256,
+        /// Channels of the x-vector's convolutions.
+        tdnn_dim: Vec<i64> = vec![512, 512, 512, 512, 1500],
+        /// Their kernels.
+        tdnn_kernel: Vec<i64> = vec![5, 3, 3, 1, 1],
+        /// Their dilations.
+        tdnn_dilation: Vec<i64> = vec![1, 2, 3, 1, 1],
+        /// Width of the x-vector.
+        xvector_output_dim: i64 = 512,
+        /// Whether strided convolutions follow the transformer.
+        add_adapter: bool = false,
+        /// Their kernel.
+        adapter_kernel_size: i64 = 3,
+        /// Their stride.
+        adapter_stride: i64 = 2,
+        /// Their number.
+        num_adapter_layers: i64 = 3,
+        /// Their channels; `hidden_size` where it is not given.
+        output_hidden_size: i64 = 768,
+        /// Width of the adapter to a language in each layer, where there is one; only layers that normalise their input
+        /// have it.
+        adapter_attn_dim: Option<i64> = None,
+    }
+    ignored: [
+        "hidden_dropout",
+        "activation_dropout",
+        "attention_dropout",
+        "feat_proj_dropout",
+        "feat_quantizer_dropout",
+        "final_dropout",
+        "layerdrop",
+        "mask_time_length",
+        "mask_time_min_masks",
+        "mask_feature_length",
+        "mask_feature_min_masks",
+        "num_negatives",
+        "ctc_loss_reduction",
+        "ctc_zero_infinity",
+        "num_feat_extract_layers",
+    ]
+    upgrade: upgrade;
+    validate: validate;
+}
+
+fn upgrade(fields: &mut Map<String, Value>) -> Result<()> {
+    let given = |value: &Value| !value.is_null() && value.as_i64() != Some(0);
+    if !fields.get("output_hidden_size").is_some_and(given) {
+        let hidden = fields.get("hidden_size").cloned().unwrap_or_else(|| Wav2Vec2Config::default().hidden_size.into());
+        fields.insert("output_hidden_size".into(), hidden);
+    }
+    Ok(())
+}
+
+fn validate(config: &Wav2Vec2Config) -> Result<()> {
+    const TYPE: &str = "wav2vec2";
+    divides(TYPE, ("hidden_size", config.hidden_size), ("num_attention_heads", config.num_attention_heads))?;
+    let groups = ("num_conv_pos_embedding_groups", config.num_conv_pos_embedding_groups);
+    divides(TYPE, ("hidden_size", config.hidden_size), groups)?;
+    positive(
+        TYPE,
+        &[
+            ("vocab_size", config.vocab_size.unwrap_or(1)),
+            ("num_hidden_layers", config.num_hidden_layers),
+            ("intermediate_size", config.intermediate_size),
+            ("num_conv_pos_embeddings", config.num_conv_pos_embeddings),
+            ("output_hidden_size", config.output_hidden_size),
+            ("adapter_kernel_size", config.adapter_kernel_size),
+            ("adapter_stride", config.adapter_stride),
+            ("adapter_attn_dim", config.adapter_attn_dim.unwrap_or(1)),
+            ("classifier_proj_size", config.classifier_proj_size),
+        ],
+    )?;
+    let lists = [("conv_stride", &config.conv_stride), ("conv_kernel", &config.conv_kernel)];
+    same_length(TYPE, ("conv_dim", &config.conv_dim), &lists)
+}
+
+/// Checks lists that describe the same convolutions: as long as the first, not empty, and positive.
+pub(super) fn same_length(model_type: &str, first: (&str, &[i64]), others: &[(&str, &Vec<i64>)]) -> Result<()> {
+    let (name, sizes) = first;
+    if sizes.is_empty() {
+        return Err(Error::config(model_type, name, "must not be empty"));
+    }
+    positive(model_type, &sizes.iter().map(|size| (name, *size)).collect::<Vec<_>>())?;
+    for (other, values) in others {
+        if values.len() != sizes.len() {
+            let message = format!("has {} values, `{name}` has {}", values.len(), sizes.len());
+            return Err(Error::config(model_type, *other, message));
+        }
+        positive(model_type, &values.iter().map(|value| (*other, *value)).collect::<Vec<_>>())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,256 @@
+//! Whisper: a transformer encoder over log-mel frames and a decoder that writes their text.
+
+mod config;
+
+pub use config::WhisperConfig;
+
+use tch::Tensor;
+use tch_transformers_native::Weight;
+
+use super::seq2seq::{Decoder, DecoderNames, Encoded, Encoder, EncoderDecoder, bart_layer_names, covers, embedded};
+use crate::inputs::{Argument, Dim, Values};
+use crate::model::{Architecture, Generation, Head, Module};
+use crate::nn::heads::{Bare, Body, Features, Headed, LayerSum, NextToken, ProjectedMean};
+use crate::nn::{
+    Activation, AttentionSpec, Biases, Context, Conv, ConvSpec, Embedding, LayerSpec, Linear, Mask, MlpSpec, NormSpec,
+    Passed, Placement, Stack, StackSpec,
+};
+use crate::tasks;
+use crate::weights::Weights;
+use crate::{Cache, Error, Inputs, Result};
+
+/// Whisper (Radford et al., 2022); `transformers.models.whisper`.
+#[derive(Debug)]
+pub struct Whisper;
+
+impl Architecture for Whisper {
+    type Config = WhisperConfig;
+}
+
+/// Layers that normalise their input, whose keys have no bias.
+fn stack(config: &WhisperConfig, (layers, heads, intermediate): (i64, i64, i64), cross: bool) -> StackSpec {
+    let attention =
+        AttentionSpec { bias: Biases { k: false, ..Biases::ALL }, ..AttentionSpec::even(config.d_model, heads) };
+    let layer = LayerSpec {
+        attention,
+        cross: cross.then_some(attention),
+        mlp: MlpSpec {
+            hidden: config.d_model,
+            intermediate,
+            activation: config.activation_function,
+            gated: false,
+            bias: true,
+        },
+        norm: NormSpec::layer(1e-5),
+        placement: Placement::Pre,
+        adapter: None,
+    };
+    StackSpec { layers: vec![layer; layers as usize], final_norm: Some(layer.norm) }
+}
+
+/// Two convolutions over mel frames, of which the second halves them, positions, and the encoder's layers.
+#[derive(Debug)]
+pub struct WhisperEncoder {
+    bands: i64,
+    /// Frames of the input: it takes this many and no others.
+    frames: i64,
+    convolutions: [Conv<1>; 2],
+    positions: Embedding,
+    stack: Stack,
+    all_layers: bool,
+}
+
+impl WhisperEncoder {
+    /// Loads the encoder from the root of the base model's weights.
+    fn load(config: &WhisperConfig, weights: &Weights) -> Self {
+        let weights = weights.at("encoder").named(bart_layer_names());
+        let width = config.d_model;
+        let first = ConvSpec { padding: [1], ..ConvSpec::new(config.num_mel_bins, width, [3]) };
+        let second = ConvSpec { padding: [1], stride: [2], ..ConvSpec::new(width, width, [3]) };
+        let layers = (config.encoder_layers, config.encoder_attention_heads, config.encoder_ffn_dim);
+        Self {
+            bands: config.num_mel_bins,
+            frames: 2 * config.max_source_positions,
+            convolutions: [Conv::load(&weights.at("conv1"), first), Conv::load(&weights.at("conv2"), second)],
+            positions: Embedding::load(&weights.at("embed_positions"), config.max_source_positions, width),
+            stack: Stack::load(&weights, &stack(config, layers, false)),
+            all_layers: false,
+        }
+    }
+}
+
+impl Body for WhisperEncoder {
+    fn arguments(&self) -> Vec<Argument> {
+        use Dim::{Any, Exactly, Named};
+        let shape = [Named("batch"), Exactly(self.bands), Exactly(self.frames)];
+        vec![
+            Argument::required("input_features", Values::Float, &shape),
+            // Silence is not masked; the feature extractor makes a mask all the same.
+            Argument::optional("attention_mask", Values::Mask, &[Named("batch"), Any]),
+        ]
+    }
+
+    fn run(&self, inputs: &Inputs, _: Option<&mut Cache>) -> Result<Features> {
+        let mut x = inputs.need("input_features")?.shallow_clone();
+        for conv in &self.convolutions {
+            x = Activation::Gelu.apply(&conv.forward(&x));
+        }
+        let x = x.permute([0, 2, 1]) + self.positions.rows(0, self.frames / 2);
+        let mut context = Context::new(Mask::None, inputs);
+        context.hidden_states |= self.all_layers;
+        let passed = self.stack.forward(x, &context, None).tied();
+        Ok(Features { hidden: passed.last.shallow_clone(), pooled: None, rest: passed.recorded("") })
+    }
+}
+
+impl Encoder for WhisperEncoder {
+    fn memory_mask(&self, _: &Inputs) -> Option<Tensor> {
+        None
+    }
+}
+
+/// Embeddings of tokens and positions, and the decoder's layers.
+#[derive(Debug)]
+pub struct WhisperDecoder {
+    names: DecoderNames,
+    config: WhisperConfig,
+    tokens: Embedding,
+    positions: Embedding,
+    stack: Stack,
+}
+
+impl WhisperDecoder {
+    /// Loads the decoder from the root of the base model's weights.
+    fn load(config: &WhisperConfig, weights: &Weights, names: DecoderNames) -> Self {
+        let weights = weights.at("decoder").named(bart_layer_names());
+        let layers = (config.decoder_layers, config.decoder_attention_heads, config.decoder_ffn_dim);
+        let tokens = Embedding::load(&weights.at("embed_tokens"), config.vocab_size, config.d_model);
+        Self {
+            names,
+            tokens: tokens.with_padding(config.pad_token_id),
+            positions: Embedding::load(&weights.at("embed_positions"), config.max_target_positions, config.d_model),
+            stack: Stack::load(&weights, &stack(config, layers, true)),
+            config: config.clone(),
+        }
+    }
+
+    /// The vectors of the positions of `new` tokens after `past` others.
+    fn place(&self, inputs: &Inputs, past: i64, new: i64) -> Result<Tensor> {
+        if let Some(ids) = inputs.get(self.names.positions) {
+            return Ok(self.positions.forward(ids));
+        }
+        let most = self.config.max_target_positions;
+        if past + new > most {
+            let message = format!("there are {past} tokens in the cache and {new} new ones; the model takes {most}");
+            return Err(Error::input(self.names.ids, message));
+        }
+        Ok(self.positions.rows(past, new))
+    }
+
+    /// Passes the decoder's tokens through its layers, which look at `memory` where there is one.
+    fn pass(&self, inputs: &Inputs, memory: Option<Tensor>, cache: Option<&mut Cache>) -> Result<Passed> {
+        let past = cache.as_ref().map_or(0, |cache| cache.len());
+        let x = embedded(inputs, self.names.ids, self.names.embeds, &self.tokens)?;
+        let new = x.size()[1];
+        let attention_mask = inputs.get(self.names.mask);
+        covers(self.names.mask, attention_mask, past, new)?;
+        let x = x + self.place(inputs, past, new)?;
+        let mask = Mask::causal(attention_mask, new, past, None, &x);
+        let context = Context::new(mask, inputs).with_memory(memory, Mask::None);
+        Ok(self.stack.forward(x, &context, cache).tied())
+    }
+}
+
+impl Decoder for WhisperDecoder {
+    fn arguments(&self) -> Vec<Argument> {
+        let WhisperConfig { vocab_size, d_model, max_target_positions, .. } = self.config;
+        self.names.arguments(vocab_size, d_model, max_target_positions)
+    }
+
+    fn decode(&self, inputs: &Inputs, encoded: &Encoded, cache: Option<&mut Cache>) -> Result<Passed> {
+        self.pass(inputs, Some(encoded.hidden.shallow_clone()), cache)
+    }
+
+    fn embed(&self, ids: &Tensor) -> Option<Tensor> {
+        Some(self.tokens.forward(ids))
+    }
+}
+
+/// The decoder alone, on what another model encoded or on nothing.
+#[derive(Debug)]
+struct DecoderAlone(WhisperDecoder);
+
+impl Body for DecoderAlone {
+    fn arguments(&self) -> Vec<Argument> {
+        let memory = [Dim::Named("batch"), Dim::Named("encoded tokens"), Dim::Exactly(self.0.config.d_model)];
+        let mut arguments = Decoder::arguments(&self.0);
+        arguments.push(Argument::optional("encoder_outputs", Values::Float, &memory));
+        arguments
+    }
+
+    fn run(&self, inputs: &Inputs, mut cache: Option<&mut Cache>) -> Result<Features> {
+        let kept = cache.as_ref().and_then(|cache| cache.encoded.as_ref());
+        let memory = inputs.get("encoder_outputs").or(kept).map(Tensor::shallow_clone);
+        if let Some(cache) = cache.as_deref_mut() {
+            cache.encoded = memory.as_ref().map(Tensor::shallow_clone);
+        }
+        let passed = self.0.pass(inputs, memory, cache)?;
+        Ok(Features { hidden: passed.last.shallow_clone(), pooled: None, rest: passed.recorded("") })
+    }
+
+    fn embed(&self, ids: &Tensor) -> Option<Tensor> {
+        Decoder::embed(&self.0, ids)
+    }
+}
+
+type WhisperBody = EncoderDecoder<WhisperEncoder, WhisperDecoder>;
+
+fn body(config: &WhisperConfig, weights: &Weights) -> WhisperBody {
+    let weights = weights.either(&["model", ""]);
+    let decoder = WhisperDecoder::load(config, &weights, DecoderNames::BESIDE_ENCODER);
+    EncoderDecoder::new(WhisperEncoder::load(config, &weights), decoder, config.d_model)
+}
+
+/// The language model's head, which has the table of the decoder's tokens unless the configuration says otherwise.
+fn output(config: &WhisperConfig, weights: &Weights, decoder: &WhisperDecoder) -> NextToken {
+    let table: Weight = match config.tie_word_embeddings {
+        true => weights.weight_tied("proj_out.weight", &decoder.tokens.table()),
+        false => weights.weight("proj_out.weight", &[config.vocab_size, config.d_model]),
+    };
+    NextToken(Linear::tied(table, None))
+}
+
+impl Head<tasks::FeatureExtraction> for Whisper {
+    fn load(config: &WhisperConfig, weights: &Weights) -> Result<Box<dyn Module>> {
+        Ok(Box::new(Headed::new(body(config, weights), Bare)))
+    }
+}
+
+impl Head<tasks::AutomaticSpeechRecognition> for Whisper {
+    fn load(config: &WhisperConfig, weights: &Weights) -> Result<Box<dyn Module>> {
+        let body = body(config, weights);
+        let head = output(config, weights, body.decoder());
+        let generation = Generation::EncoderDecoder { start: config.decoder_start_token_id, encodes: "input_features" };
+        Ok(Box::new(Headed::generating(body, head, generation)))
+    }
+}
+
+impl Head<tasks::TextGeneration> for Whisper {
+    fn load(config: &WhisperConfig, weights: &Weights) -> Result<Box<dyn Module>> {
+        let base = weights.either(&["model", ""]);
+        base.ignore_below("encoder");
+        let decoder = WhisperDecoder::load(config, &base, DecoderNames::ALONE);
+        let head = output(config, weights, &decoder);
+        Ok(Box::new(Headed::generating(DecoderAlone(decoder), head, Generation::DecoderOnly)))
+    }
+}
+
+impl Head<tasks::AudioClassification> for Whisper {
+    fn load(config: &WhisperConfig, weights: &Weights) -> Result<Box<dyn Module>> {
+        let weighted = config.use_weighted_layer_sum;
+        let encoder = WhisperEncoder::load(config, &weights.either(&["model", ""]));
+        let head = ProjectedMean::load(weights, config.d_model, config.classifier_proj_size, config.num_labels);
+        let head = LayerSum::load(weights, weighted, config.encoder_layers, head).showing_layers();
+        Ok(Box::new(Headed::new(WhisperEncoder { all_layers: weighted, ..encoder }, head)))
+    }
+}

@@ -1,0 +1,76 @@
+use tch::{Kind, Tensor};
+
+use super::heads::Pooler;
+use super::{Activation, Norm, NormSpec};
+use crate::weights::Weights;
+
+/// How one vector is made of a sequence or an image.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum PoolingSpec {
+    /// The first token.
+    First,
+    /// The mean of the tokens from this one on.
+    Mean {
+        /// Tokens left out at the beginning.
+        from: i64,
+    },
+    /// The mean over height and width of a feature map.
+    Area,
+    /// The first token, normalised.
+    Norm(NormSpec),
+    /// The first token through a dense layer and an activation.
+    Dense {
+        /// Width of the vector.
+        size: i64,
+        /// The activation.
+        activation: Activation,
+    },
+}
+
+/// A pooling with its parameters.
+#[derive(Debug)]
+pub enum Pooling {
+    /// As [`PoolingSpec::First`].
+    First,
+    /// As [`PoolingSpec::Mean`].
+    Mean {
+        /// Tokens left out at the beginning.
+        from: i64,
+    },
+    /// As [`PoolingSpec::Area`].
+    Area,
+    /// As [`PoolingSpec::Norm`].
+    Norm(Norm),
+    /// As [`PoolingSpec::Dense`].
+    Dense(Pooler),
+}
+
+impl Pooling {
+    /// Loads what `spec` needs for tokens of `width`: `weight` and `bias`, or `dense`.
+    pub fn load(weights: &Weights, spec: PoolingSpec, width: i64) -> Self {
+        match spec {
+            PoolingSpec::First => Self::First,
+            PoolingSpec::Mean { from } => Self::Mean { from },
+            PoolingSpec::Area => Self::Area,
+            PoolingSpec::Norm(norm) => Self::Norm(Norm::load(weights, norm, width)),
+            PoolingSpec::Dense { size, activation } => Self::Dense(Pooler::resizing(weights, width, size, activation)),
+        }
+    }
+
+    /// `[batch, tokens, width]`, or `[batch, width, height, width]` for [`Pooling::Area`], to `[batch, width]`.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        match self {
+            Self::First => x.select(1, 0),
+            Self::Mean { from } => x.narrow(1, *from, x.size()[1] - from).mean_dim(1, false, None::<Kind>),
+            Self::Area => x.mean_dim([-1, -2].as_slice(), false, None::<Kind>),
+            Self::Norm(norm) => norm.forward(&x.select(1, 0)),
+            Self::Dense(pooler) => pooler.forward(x),
+        }
+    }
+}
+
+/// The token at `index` (`[batch]`) of each sequence in `x` (`[batch, tokens, width]`): `[batch, width]`.
+pub fn token_at(x: &Tensor, index: &Tensor) -> Tensor {
+    let size = x.size();
+    x.gather(1, &index.view([-1, 1, 1]).expand([size[0], 1, size[2]], false), false).squeeze_dim(1)
+}
