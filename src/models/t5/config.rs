@@ -69,6 +69,10 @@ pub enum EndTokens {
     Many(Vec<i64>),
 }
 
+impl crate::proofs::Takes for EndTokens {
+    const KIND: crate::proofs::Kind = crate::proofs::ONE_OR_MORE_INTEGERS;
+}
+
 /// Fills in the fields that follow from others.
 fn upgrade(fields: &mut Map<String, Value>) -> Result<()> {
     if fields.get("num_decoder_layers").is_none_or(Value::is_null) {
