@@ -41,10 +41,12 @@ pub struct Norm {
 }
 
 impl Norm {
-    /// Loads `weight` (and `bias`) `[size]`.
+    /// Loads `weight` (and `bias`) `[size]`, which old checkpoints call `gamma` and `beta`.
     pub fn load(weights: &Weights, spec: NormSpec, size: i64) -> Self {
-        let bias = matches!(spec, NormSpec::Layer { bias: true, .. });
-        Self { spec, weight: weights.weight("weight", &[size]), bias: weights.weight_if(bias, "bias", &[size]) }
+        let shifted = matches!(spec, NormSpec::Layer { bias: true, .. });
+        let old = weights.has("gamma") || weights.has("beta");
+        let (weight, bias) = if old { ("gamma", "beta") } else { ("weight", "bias") };
+        Self { spec, weight: weights.weight(weight, &[size]), bias: weights.weight_if(shifted, bias, &[size]) }
     }
 
     /// Normalises the last dimension.

@@ -102,6 +102,7 @@ struct Log {
     report: WeightsReport,
     expected: BTreeMap<String, Vec<i64>>,
     used: BTreeSet<String>,
+    interchangeable: BTreeSet<String>,
     leaves: BTreeMap<String, Tensor>,
     state: State,
 }
@@ -182,6 +183,7 @@ impl Weights {
     /// The parameter under the first of `names` that the checkpoint has; otherwise the first is missing.
     pub fn weight_of(&self, names: &[&str], shape: &[i64]) -> Weight {
         let name = names.iter().find(|name| self.has(name)).or(names.first()).copied().unwrap_or_default();
+        self.loader.log.borrow_mut().interchangeable.extend(names.iter().map(|name| self.resolve(name).0));
         self.weight(name, shape)
     }
 
@@ -267,6 +269,11 @@ impl Weights {
         self.loader.log.borrow().expected.clone()
     }
 
+    /// Stored names of parameters that were asked for under several names, any of which will do.
+    pub fn interchangeable(&self) -> BTreeSet<String> {
+        self.loader.log.borrow().interchangeable.clone()
+    }
+
     /// Ends loading: the report, and the parameters under their stored names.
     pub fn finish(self) -> (WeightsReport, State) {
         let mut log = self.loader.log.borrow_mut();
@@ -316,7 +323,7 @@ impl Weights {
             return leaf.shallow_clone();
         }
         let placeholder =
-            || Tensor::zeros([1], (options.kind.unwrap_or(Kind::Float), options.device)).expand(shape, false);
+            || Tensor::zeros([0i64; 0], (options.kind.unwrap_or(Kind::Float), options.device)).expand(shape, false);
         let Some(found) = source.shape(stored) else {
             log.report.missing.push((stored.to_owned(), shape.to_vec()));
             return placeholder();
