@@ -316,7 +316,7 @@ impl Weights {
             return leaf.shallow_clone();
         }
         let placeholder =
-            || Tensor::zeros([1], (options.kind.unwrap_or(Kind::Float), options.device)).expand(shape, false);
+            || Tensor::zeros([], (options.kind.unwrap_or(Kind::Float), options.device)).expand(shape, false);
         let Some(found) = source.shape(stored) else {
             log.report.missing.push((stored.to_owned(), shape.to_vec()));
             return placeholder();
