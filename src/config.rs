@@ -277,6 +277,15 @@ macro_rules! config {
             }
         }
 
+        impl $crate::proofs::Takes for $name {
+            const KIND: $crate::proofs::Kind = $crate::proofs::Kind::Config($crate::proofs::Fields {
+                model_type: $model_type,
+                fields: &[$((stringify!($field), <$ty as $crate::proofs::Takes>::KIND)),*],
+                ignored: <Self as $crate::config::ModelConfig>::IGNORED,
+                aliases: <Self as $crate::config::ModelConfig>::ALIASES,
+            });
+        }
+
         impl $crate::config::ModelConfig for $name {
             const MODEL_TYPE: &'static str = $model_type;
             const FIELDS: &'static [&'static str] = &[$(stringify!($field)),*];

@@ -92,6 +92,9 @@ fn upgrade(fields: &mut Map<String, Value>) -> Result<()> {
         fields.entry("is_gated_act").or_insert(gated.into());
     }
     let tied = fields.insert("tie_word_embeddings".into(), true.into());
+    if let Some(tied) = tied.as_ref().filter(|tied| !tied.is_boolean()) {
+        return Err(Error::config("t5", "tie_word_embeddings", format!("must be true or false, got {tied}")));
+    }
     fields.entry("scale_decoder_outputs").or_insert((tied != Some(false.into())).into());
     Ok(())
 }
