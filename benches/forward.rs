@@ -3,7 +3,7 @@
 mod common;
 
 use criterion::{Criterion, SamplingMode};
-use tch_transformers::generation::GenerationOptions;
+use tch_transformers::GenerationOptions;
 
 fn main() -> anyhow::Result<()> {
     let mut criterion = Criterion::default().configure_from_args();

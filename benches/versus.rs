@@ -13,9 +13,8 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use serde_json::{Value, json};
 use tch::{Kind, Tensor};
-use tch_transformers::generation::GenerationOptions;
 use tch_transformers::weights::safetensors::{self, SafetensorsFile};
-use tch_transformers::{Inputs, Model};
+use tch_transformers::{GenerationOptions, Inputs, Model};
 
 /// Times every row in Rust and in Python, in turn.
 #[derive(Parser)]
@@ -24,7 +23,7 @@ struct Args {
     rows: Vec<String>,
     /// The Python interpreter that has the pinned packages.
     #[arg(long)]
-    python: PathBuf,
+    python: Option<PathBuf>,
     /// Threads of both; all cores when not given.
     #[arg(long)]
     threads: Option<i32>,
@@ -52,9 +51,13 @@ struct Figures {
 
 fn main() -> Result<()> {
     let args = Args::parse();
+    let Some(interpreter) = &args.python else {
+        println!("needs the pinned Python: run `cargo xtask bench --against python`");
+        return Ok(());
+    };
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get() as i32));
     tch::set_num_threads(threads);
-    let mut python = Python::start(&args.python, threads)?;
+    let mut python = Python::start(interpreter, threads)?;
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("versus");
     println!("{threads} threads, {} rounds of at least {} s each, medians", args.rounds, args.turn);
     println!("| row | Rust ms | Python ms | Rust / Python | largest difference |\n|---|---:|---:|---:|---:|");
@@ -110,7 +113,7 @@ fn measure(row: &common::Row, python: &mut Python, folder: &Path, args: &Args) -
     })
 }
 
-fn run(model: &Model, inputs: &Inputs, new_tokens: Option<i64>, output: &str) -> Result<Tensor> {
+fn run(model: &Model, inputs: &Inputs, new_tokens: Option<usize>, output: &str) -> Result<Tensor> {
     if let Some(max_new_tokens) = new_tokens {
         return Ok(model.generate(inputs, &GenerationOptions { max_new_tokens, ..Default::default() })?);
     }

@@ -132,6 +132,10 @@ pub enum Size2d {
     Sides([i64; 2]),
 }
 
+impl crate::proofs::Takes for Size2d {
+    const KIND: crate::proofs::Kind = crate::proofs::ONE_OR_MORE_INTEGERS;
+}
+
 impl Size2d {
     /// Height and width.
     pub fn sides(self) -> [i64; 2] {
@@ -149,11 +153,30 @@ impl Size2d {
 /// As [`ModelConfig::from_json`].
 pub fn normalise_part<C: ModelConfig>(fields: &mut Map<String, Value>, field: &str) -> Result<()> {
     let given = fields.remove(field).filter(|given| !given.is_null());
-    let config = C::from_json(&given.unwrap_or_else(|| Map::new().into()))?;
-    let checked = serde_json::to_value(config)
-        .map_err(|error| Error::config(C::MODEL_TYPE, field, format!("cannot be written as JSON: {error}")))?;
-    fields.insert(field.to_owned(), checked);
+    let part = normalised::<C>(field, &given.unwrap_or_else(|| Map::new().into()))?;
+    fields.insert(field.to_owned(), part);
     Ok(())
+}
+
+/// As [`normalise_part`] for a part of any architecture, which is that of `C` where nothing is said: `default` stands
+/// in where there is no such field, and another architecture's part stays as it is.
+///
+/// # Errors
+/// As [`ModelConfig::from_json`].
+pub fn normalise_any_part<C: ModelConfig>(fields: &mut Map<String, Value>, field: &str, default: Value) -> Result<()> {
+    let given = fields.remove(field).filter(|given| !given.is_null()).unwrap_or(default);
+    let other = given.get("model_type").is_some_and(|model_type| model_type != C::MODEL_TYPE);
+    let mut part = if other { given } else { normalised::<C>(field, &given)? };
+    if let Value::Object(part) = &mut part {
+        part.entry("model_type").or_insert(C::MODEL_TYPE.into());
+    }
+    fields.insert(field.to_owned(), part);
+    Ok(())
+}
+
+fn normalised<C: ModelConfig>(field: &str, given: &Value) -> Result<Value> {
+    serde_json::to_value(C::from_json(given)?)
+        .map_err(|error| Error::config(C::MODEL_TYPE, field, format!("cannot be written as JSON: {error}")))
 }
 
 /// Checks that an image of `image_size` holds a patch of `patch_size` at least; height and width each.
@@ -256,6 +279,15 @@ macro_rules! config {
             fn default() -> Self {
                 Self { $($field: $default,)* num_labels: 2 }
             }
+        }
+
+        impl $crate::proofs::Takes for $name {
+            const KIND: $crate::proofs::Kind = $crate::proofs::Kind::Config($crate::proofs::Fields {
+                model_type: $model_type,
+                fields: &[$((stringify!($field), <$ty as $crate::proofs::Takes>::KIND)),*],
+                ignored: <Self as $crate::config::ModelConfig>::IGNORED,
+                aliases: <Self as $crate::config::ModelConfig>::ALIASES,
+            });
         }
 
         impl $crate::config::ModelConfig for $name {

@@ -156,6 +156,21 @@ impl Argument {
     pub fn required(name: &'static str, values: Values, shape: &[Dim]) -> Self {
         Self { required: true, ..Self::optional(name, values, shape) }
     }
+
+    /// The same argument with the size `from` called `to`, so that it may differ from other arguments' `from`.
+    pub fn renamed(mut self, from: &str, to: &'static str) -> Self {
+        for dim in &mut self.shape {
+            match dim {
+                Dim::Named(name) | Dim::AtMost(name, _) | Dim::AtLeast(name, _) | Dim::Broadcast(name)
+                    if *name == from =>
+                {
+                    *name = to;
+                }
+                _ => {}
+            }
+        }
+        self
+    }
 }
 
 /// Checks `inputs` against what a model declares: names, presence, kinds, shapes, ranges.

@@ -12,8 +12,10 @@ pub mod model;
 pub mod models;
 pub mod nn;
 mod outputs;
+pub mod pipeline;
 #[doc(hidden)]
 pub mod proofs;
+pub mod report;
 pub mod tasks;
 pub mod verify;
 pub mod weights;
@@ -24,3 +26,4 @@ pub use generation::GenerationOptions;
 pub use inputs::Inputs;
 pub use model::Model;
 pub use outputs::Outputs;
+pub use tch_transformers_macros::hf_model;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
+use tch_transformers_native::Weight;
 
 use crate::auto::Class;
 use crate::config::ModelConfig;
@@ -53,6 +54,16 @@ pub trait Module: Debug + Send + Sync {
     /// The vectors of token ids, `[…]` to `[…, hidden]`, where the class has such a table: what another model puts
     /// its own vectors between before it calls this one with `inputs_embeds`.
     fn embed(&self, _ids: &Tensor) -> Option<Tensor> {
+        None
+    }
+
+    /// The table of token vectors itself, `[vocabulary, hidden]`, for heads that another model puts on this one.
+    fn table(&self) -> Option<Weight> {
+        None
+    }
+
+    /// Width of the hidden states that the class returns, where another model builds on them.
+    fn width(&self) -> Option<i64> {
         None
     }
 }

@@ -7,7 +7,7 @@ pub trait Task {
 }
 
 macro_rules! tasks {
-    ($($name:ident = $tag:literal),* $(,)?) => {
+    ($($name:ident = $tag:literal [$($category:ident)*],)*) => {
         $(
             #[doc = concat!("`", $tag, "`.")]
             #[derive(Debug, Clone, Copy)]
@@ -23,28 +23,4 @@ macro_rules! tasks {
     };
 }
 
-tasks! {
-    FeatureExtraction = "feature-extraction",
-    FillMask = "fill-mask",
-    TextGeneration = "text-generation",
-    Text2textGeneration = "text2text-generation",
-    TextClassification = "text-classification",
-    TokenClassification = "token-classification",
-    QuestionAnswering = "question-answering",
-    MultipleChoice = "multiple-choice",
-    NextSentencePrediction = "next-sentence-prediction",
-    Pretraining = "pretraining",
-    DoubleHeads = "double-heads",
-    TextEncoding = "text-encoding",
-    ImageClassification = "image-classification",
-    MaskedImageModeling = "masked-image-modeling",
-    Backbone = "backbone",
-    ZeroShotImageClassification = "zero-shot-image-classification",
-    TextEmbedding = "text-embedding",
-    ImageEmbedding = "image-embedding",
-    AudioClassification = "audio-classification",
-    AudioFrameClassification = "audio-frame-classification",
-    AudioXvector = "audio-xvector",
-    AutomaticSpeechRecognition = "automatic-speech-recognition",
-    ImageTextToText = "image-text-to-text",
-}
+tch_transformers_registry::for_each_task!(tasks);

@@ -17,7 +17,7 @@ pub struct Row {
     pub class: String,
     pub config: Value,
     /// How many tokens to generate; a forward pass where there is no number.
-    pub new_tokens: Option<i64>,
+    pub new_tokens: Option<usize>,
     weights: WeightsOf,
     inputs: InputsOf,
 }
@@ -46,7 +46,7 @@ struct FileRow {
     inputs: BTreeMap<String, Vec<i64>>,
     #[serde(default)]
     image_tokens: i64,
-    new_tokens: Option<i64>,
+    new_tokens: Option<usize>,
     #[serde(default)]
     config: Map<String, Value>,
 }

@@ -8,6 +8,7 @@ Options (`[inputs]` of an entry, or `[inputs.cases.<case>]`):
     add, omit    arguments to pass, or not to pass, in spite of the defaults
     python       arguments that are no tensors
     ranges       {pattern of checkpoint names = [low, high]} for weights that the general rule does not suit
+    own_tensors  {name = other name}: tensors that a checkpoint holds beside the one they are tied to by default
     hub_names    [[regex, replacement], ...]: writes the checkpoint with the names of older files on the hub
 """
 

@@ -125,6 +125,7 @@ def from_entry(entry: Entry, spec: CaseSpec, folder: Path) -> dict[str, Any]:
     config = config_for(model_class, CONFIG_MAPPING[entry.model_type], spec.tiny)
     hub_names = spec.inputs.get("hub_names", ())
     shapes = checkpoint.renamed(checkpoint.saved(model_class(config)), hub_names)
+    shapes |= {name: shapes[other].clone() for name, other in spec.inputs.get("own_tensors", {}).items()}
     layout = checkpoint.Layout(set(shapes), hub_names)
     overrides = spec.inputs.get("ranges", {})
     found: tuple[Any, ...] | None = None

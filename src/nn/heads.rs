@@ -23,6 +23,16 @@ pub trait Body: Debug + Send + Sync {
     fn embed(&self, _ids: &Tensor) -> Option<Tensor> {
         None
     }
+
+    /// As [`Module::table`].
+    fn table(&self) -> Option<Weight> {
+        None
+    }
+
+    /// As [`Module::width`].
+    fn width(&self) -> Option<i64> {
+        None
+    }
 }
 
 /// What a body computes.
@@ -85,6 +95,14 @@ impl<B: Body, R: Readout> Module for Headed<B, R> {
 
     fn embed(&self, ids: &Tensor) -> Option<Tensor> {
         self.body.embed(ids)
+    }
+
+    fn table(&self) -> Option<Weight> {
+        self.body.table()
+    }
+
+    fn width(&self) -> Option<i64> {
+        self.body.width()
     }
 }
 

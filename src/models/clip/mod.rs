@@ -10,7 +10,7 @@ use tch::{Kind, Tensor};
 use tch_transformers_native::Weight;
 
 use super::vit::{VisionSpec, VisionTower};
-use crate::inputs::{Argument, Dim};
+use crate::inputs::Argument;
 use crate::model::{Architecture, Head, Module, Part};
 use crate::nn::heads::{Bare, Body, Classifier, Features, Headed, Readout, pooled};
 use crate::nn::{
@@ -225,15 +225,9 @@ fn tower_output(features: Features, projected: &Tensor) -> Outputs {
 
 impl Module for Similarity {
     fn arguments(&self) -> Vec<Argument> {
-        let mut arguments = self.text.arguments();
         // There may be more texts than images.
-        for dim in arguments.iter_mut().flat_map(|argument| &mut argument.shape) {
-            *dim = match *dim {
-                Dim::Named("batch") => Dim::Named("texts"),
-                Dim::Broadcast("batch") => Dim::Broadcast("texts"),
-                other => other,
-            };
-        }
+        let texts = self.text.arguments().into_iter().map(|argument| argument.renamed("batch", "texts"));
+        let mut arguments: Vec<_> = texts.collect();
         arguments.extend(self.vision.arguments());
         arguments
     }

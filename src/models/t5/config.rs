@@ -69,6 +69,10 @@ pub enum EndTokens {
     Many(Vec<i64>),
 }
 
+impl crate::proofs::Takes for EndTokens {
+    const KIND: crate::proofs::Kind = crate::proofs::ONE_OR_MORE_INTEGERS;
+}
+
 /// Fills in the fields that follow from others.
 fn upgrade(fields: &mut Map<String, Value>) -> Result<()> {
     if fields.get("num_decoder_layers").is_none_or(Value::is_null) {
@@ -92,6 +96,9 @@ fn upgrade(fields: &mut Map<String, Value>) -> Result<()> {
         fields.entry("is_gated_act").or_insert(gated.into());
     }
     let tied = fields.insert("tie_word_embeddings".into(), true.into());
+    if let Some(tied) = tied.as_ref().filter(|tied| !tied.is_boolean()) {
+        return Err(Error::config("t5", "tie_word_embeddings", format!("must be true or false, got {tied}")));
+    }
     fields.entry("scale_decoder_outputs").or_insert((tied != Some(false.into())).into());
     Ok(())
 }

@@ -28,6 +28,7 @@ pub struct VisionTower {
     pooling: Option<Pooling>,
     /// Whether an attention mask is for this tower, and not for the text beside it.
     attention_mask: bool,
+    width: i64,
     arguments: Vec<Argument>,
 }
 
@@ -41,6 +42,7 @@ impl VisionTower {
             stack: Stack::load(weights, &spec.stack),
             pooling: spec.pooling.map(|pooling| Pooling::load(&weights.at("pooler"), pooling, width)),
             attention_mask: spec.attention_mask,
+            width,
             arguments: arguments(spec),
         }
     }
@@ -80,5 +82,8 @@ impl Body for VisionTower {
         let hidden = passed.last.shallow_clone();
         let pooled = self.pooling.as_ref().map(|pooling| pooling.forward(&hidden));
         Ok(Features { hidden, pooled, rest: passed.recorded("") })
+    }
+    fn width(&self) -> Option<i64> {
+        Some(self.width)
     }
 }

@@ -45,7 +45,7 @@ fn failures(config: &ConfigFns, python: &Map<String, Value>) -> Result<Vec<Strin
         }
     }
     failures.extend(python.keys().filter_map(|field| missing(config, python, field, &theirs)));
-    failures.extend(python.iter().filter_map(|(field, value)| unsupported(config, python, field, value)));
+    failures.extend(python.iter().filter_map(|(field, value)| unsupported(config, field, value)));
     Ok(failures)
 }
 
@@ -61,20 +61,15 @@ fn missing(config: &ConfigFns, python: &Map<String, Value>, field: &str, expecte
 }
 
 /// A value that no version of the field has is an error that names the field.
-fn unsupported(config: &ConfigFns, python: &Map<String, Value>, field: &str, value: &Value) -> Option<String> {
-    let wrong = match value {
-        Value::Number(_) | Value::Bool(_) => json!("no such value"),
-        Value::String(_) => json!("no such value"),
-        _ => return None,
-    };
-    if !config.fields.contains(&field) {
+fn unsupported(config: &ConfigFns, field: &str, value: &Value) -> Option<String> {
+    let typed = matches!(value, Value::Number(_) | Value::Bool(_) | Value::String(_));
+    if !typed || !config.fields.contains(&field) {
         return None;
     }
-    let mut fields = python.clone();
-    fields.insert(field.to_owned(), wrong.clone());
-    match (config.parse)(&Value::Object(fields)) {
+    let wrong = "no such value";
+    match (config.parse)(&json!({ field: wrong })) {
         Err(Error::Config { field: named, .. }) if named.contains(field) => None,
-        Err(error) => Some(format!("`{field}` set to {wrong} gives an error that does not name it: {error}")),
-        Ok(_) => Some(format!("`{field}` set to {wrong} is accepted")),
+        Err(error) => Some(format!("`{field}` set to {wrong:?} gives an error that does not name it: {error}")),
+        Ok(_) => Some(format!("`{field}` set to {wrong:?} is accepted")),
     }
 }

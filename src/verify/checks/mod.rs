@@ -14,6 +14,7 @@ use std::fmt;
 use std::str::FromStr;
 
 pub(super) use configuration::config;
+use tch::Device;
 
 use super::{Outcome, Subject};
 use crate::Result;
@@ -69,6 +70,14 @@ impl Check {
         Self::BadInput,
         Self::Mutation,
     ];
+
+    /// Whether suites run it on `device`: most properties are proven once, on the CPU.
+    pub fn runs_on(self, device: Device) -> bool {
+        match device {
+            Device::Cpu => self != Self::Device,
+            _ => matches!(self, Self::Forward | Self::Dtype | Self::Device),
+        }
+    }
 
     /// The name that entries and the command line use.
     pub fn name(self) -> &'static str {
