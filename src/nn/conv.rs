@@ -67,8 +67,11 @@ impl ConvWeight {
     /// Loads the parts under the names of today's parametrization or of the older weight norm.
     fn load_parts(weights: &Weights, shape: &[i64], dim: usize) -> Self {
         let magnitudes: Vec<_> = shape.iter().enumerate().map(|(at, size)| if at == dim { *size } else { 1 }).collect();
-        let magnitude = weights.weight_of(&["parametrizations.weight.original0", "weight_g"], &magnitudes);
-        let direction = weights.weight_of(&["parametrizations.weight.original1", "weight_v"], shape);
+        let older = weights.has("weight_g") || weights.has("weight_v");
+        let names = if older { ["weight_g", "weight_v"] } else { ["original0", "original1"] };
+        let weights = if older { weights.clone() } else { weights.at("parametrizations.weight") };
+        let magnitude = weights.weight(names[0], &magnitudes);
+        let direction = weights.weight(names[1], shape);
         let dim = dim as i64;
         if direction.requires_grad() {
             return Self::Parts { magnitude, direction, dim };
@@ -105,5 +108,50 @@ impl<const N: usize> Conv<N> {
         let ConvSpec { stride, padding, dilation, groups, .. } = self.spec;
         let weight = self.weight.whole();
         x.convolution(&weight, self.bias.as_deref(), stride, padding, dilation, false, [0; N], groups)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tch::Kind;
+
+    use super::*;
+    use crate::weights::{LoadOptions, TensorSource};
+
+    fn normed(names: [&str; 2], trainable: bool) -> (Weights, Conv<1>) {
+        let magnitude = Tensor::from_slice(&[3f32, 5.0]).view([1, 1, 2]);
+        let direction = Tensor::from_slice(&[3f32, 0.0, 4.0, 2.0]).view([2, 1, 2]);
+        let tensors = BTreeMap::from([(names[0].to_owned(), magnitude), (names[1].to_owned(), direction)]);
+        let weights = Weights::new(TensorSource::Memory(tensors), LoadOptions { trainable, ..LoadOptions::default() });
+        let spec = ConvSpec { bias: false, weight_norm: Some(2), ..ConvSpec::new(1, 2, [2]) };
+        (weights.clone(), Conv::load(&weights, spec))
+    }
+
+    #[test]
+    fn each_slice_has_its_magnitude_under_both_spellings() {
+        let today = ["parametrizations.weight.original0", "parametrizations.weight.original1"];
+        for names in [today, ["weight_g", "weight_v"]] {
+            let (weights, conv) = normed(names, false);
+            // Slices of the kernel: [3, 4] to length 3, [0, 2] to length 5.
+            let expected = Tensor::from_slice(&[1.8f32, 0.0, 2.4, 5.0]).view([2, 1, 2]);
+            assert!(conv.weight.whole().allclose(&expected, 1e-6, 1e-6, false));
+            let (report, state) = weights.finish();
+            assert!(report.is_clean(), "{report}");
+            assert_eq!(state.names().collect::<Vec<_>>(), names);
+        }
+    }
+
+    #[test]
+    fn gradients_reach_magnitudes_and_directions_again_and_again() {
+        let (weights, conv) = normed(["weight_g", "weight_v"], true);
+        for _ in 0..2 {
+            let x = Tensor::from_slice(&[1f32, 2.0, -1.0]).view([1, 1, 3]);
+            conv.forward(&x).square().sum(Kind::Float).backward();
+        }
+        let (_, state) = weights.finish();
+        let gradients = state.gradients();
+        assert!(["weight_g", "weight_v"].iter().all(|name| gradients[*name].abs().max().double_value(&[]) > 0.0));
     }
 }

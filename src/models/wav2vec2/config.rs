@@ -168,3 +168,51 @@ pub(super) fn same_length(model_type: &str, first: (&str, &[i64]), others: &[(&s
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::ModelConfig;
+    use crate::model::Head;
+    use crate::models::wav2vec2::Wav2Vec2;
+    use crate::tasks::{AudioClassification, AutomaticSpeechRecognition};
+    use crate::weights::Weights;
+
+    fn parsed(fields: Value) -> Result<Wav2Vec2Config> {
+        Wav2Vec2Config::from_json(&fields)
+    }
+
+    #[test]
+    fn the_width_at_the_end_is_that_of_the_transformer_unless_given() {
+        assert_eq!(parsed(json!({})).unwrap(), Wav2Vec2Config::default());
+        assert_eq!(parsed(json!({"hidden_size": 960})).unwrap().output_hidden_size, 960);
+        let null = json!({"hidden_size": 960, "output_hidden_size": null});
+        assert_eq!(parsed(null).unwrap().output_hidden_size, 960);
+        let given = json!({"hidden_size": 960, "output_hidden_size": 512});
+        assert_eq!(parsed(given).unwrap().output_hidden_size, 512);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_by_name() {
+        let refused = |fields: Value, words: &[&str]| {
+            let message = parsed(fields).unwrap_err().to_string();
+            assert!(words.iter().all(|word| message.contains(word)), "{message}");
+        };
+        refused(json!({"feat_extract_norm": "batch"}), &["feat_extract_norm", "batch", "group", "layer"]);
+        refused(json!({"conv_stride": [5, 2]}), &["conv_stride", "2 values", "conv_dim", "7"]);
+        refused(json!({"conv_dim": [], "conv_stride": [], "conv_kernel": []}), &["conv_dim", "empty"]);
+        refused(json!({"num_conv_pos_embedding_groups": 7}), &["hidden_size", "num_conv_pos_embedding_groups"]);
+    }
+
+    #[test]
+    fn classes_refuse_configurations_that_they_cannot_serve() {
+        let adapter = parsed(json!({"add_adapter": true})).unwrap();
+        let error = <Wav2Vec2 as Head<AudioClassification>>::load(&adapter, &Weights::nothing()).unwrap_err();
+        assert!(error.to_string().contains("add_adapter"), "{error}");
+        let nothing = parsed(json!({"vocab_size": null})).unwrap();
+        let error = <Wav2Vec2 as Head<AutomaticSpeechRecognition>>::load(&nothing, &Weights::nothing()).unwrap_err();
+        assert!(error.to_string().contains("vocab_size"), "{error}");
+    }
+}

@@ -139,3 +139,34 @@ impl Frames {
         Tensor::arange(frames, (Kind::Int64, attention_mask.device())).unsqueeze(0).le_tensor(&last)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::wav2vec2::{Wav2Vec2Config, spec};
+
+    fn base() -> Frames {
+        spec(&Wav2Vec2Config::default()).frames()
+    }
+
+    #[test]
+    fn a_frame_takes_400_samples_and_each_more_320() {
+        assert_eq!((base().samples(1), base().samples(2), base().samples(49)), (400, 720, 15_760));
+        let mask = Tensor::zeros([2, 16_000], (Kind::Int64, tch::Device::Cpu));
+        let _ = mask.narrow(0, 0, 1).fill_(1);
+        let _ = mask.narrow(0, 1, 1).narrow(1, 0, 719).fill_(1);
+        assert_eq!(Vec::<i64>::try_from(base().lengths(&mask)).unwrap(), [49, 1]);
+        let real = base().mask(&mask, 49).sum_dim_intlist([1].as_slice(), false, Kind::Int64);
+        assert_eq!(Vec::<i64>::try_from(real).unwrap(), [49, 1]);
+        assert_eq!(Vec::<i64>::try_from(base().then(3, 2).lengths(&mask)).unwrap(), [7, 1]);
+    }
+
+    #[test]
+    fn a_row_too_short_for_a_frame_counts_as_full() {
+        let mask = Tensor::from_slice2(&[[1i64, 0], [1, 1]]);
+        let frames = Frames(vec![(2, 1)]);
+        assert_eq!(Vec::<i64>::try_from(frames.lengths(&mask)).unwrap(), [0, 1]);
+        let real = Vec::<bool>::try_from(frames.mask(&mask, 3).flatten(0, -1)).unwrap();
+        assert_eq!(real, [true, true, true, true, false, false]);
+    }
+}

@@ -104,7 +104,8 @@ struct WithNegatives(SpeechBody);
 impl Body for WithNegatives {
     fn arguments(&self) -> Vec<Argument> {
         let mut arguments = self.0.arguments();
-        let shape = [Dim::Named("batch"), Dim::Named("frames"), Dim::Named("negatives")];
+        // No row of them belongs to a row of the batch: they point to frames of all rows.
+        let shape = [Dim::Any, Dim::Named("frames"), Dim::Named("negatives")];
         arguments.push(Argument::optional("sampled_negative_indices", Values::Integer, &shape));
         arguments
     }
@@ -127,8 +128,9 @@ impl Contrast {
     fn negatives(codes: &Tensor, indices: &Tensor) -> Result<Tensor> {
         let (batch, frames, width) = codes.size3().map_err(|error| Error::Libtorch(error.to_string()))?;
         let wrong = |message| Err(Error::input("sampled_negative_indices", message));
-        if indices.size()[1] != frames {
-            return wrong(format!("has {} frames, the audio gives {frames}", indices.size()[1]));
+        if indices.size()[..2] != [batch, frames] {
+            let found = indices.size();
+            return wrong(format!("has shape {found:?}, expected [{batch}, {frames}, negatives], as the audio gives"));
         }
         let (low, high) = indices.aminmax(None::<i64>, false);
         let (low, high, all) = (low.int64_value(&[]), high.int64_value(&[]), batch * frames);

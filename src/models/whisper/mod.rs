@@ -254,3 +254,51 @@ impl Head<tasks::AudioClassification> for Whisper {
         Ok(Box::new(Headed::new(WhisperEncoder { all_layers: weighted, ..encoder }, head)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+    use crate::inputs::validate;
+
+    fn tiny() -> WhisperConfig {
+        WhisperConfig {
+            vocab_size: 7,
+            num_mel_bins: 3,
+            encoder_layers: 1,
+            decoder_layers: 1,
+            d_model: 6,
+            max_source_positions: 4,
+            max_target_positions: 5,
+            pad_token_id: None,
+            ..WhisperConfig::default()
+        }
+    }
+
+    fn zeros(shape: &[i64], kind: Kind) -> Tensor {
+        Tensor::zeros(shape, (kind, Device::Cpu))
+    }
+
+    #[test]
+    fn audio_of_another_length_is_refused() {
+        let model = <Whisper as Head<tasks::FeatureExtraction>>::load(&tiny(), &Weights::nothing()).unwrap();
+        let with = |frames| {
+            let inputs = Inputs::new().with("input_features", zeros(&[1, 3, frames], Kind::Float));
+            validate(&model.arguments(), &inputs.with("decoder_input_ids", zeros(&[1, 2], Kind::Int64)))
+        };
+        assert!(with(8).is_ok());
+        let message = with(7).unwrap_err().to_string();
+        assert!(message.contains("input_features") && message.contains('8'), "{message}");
+    }
+
+    #[test]
+    fn a_full_cache_is_refused() {
+        let model = <Whisper as Head<tasks::TextGeneration>>::load(&tiny(), &Weights::nothing()).unwrap();
+        let mut cache = Cache::new();
+        let ids = |count| Inputs::new().with("input_ids", zeros(&[1, count], Kind::Int64));
+        assert!(model.forward(&ids(3), Some(&mut cache)).is_ok());
+        let message = model.forward(&ids(3), Some(&mut cache)).unwrap_err().to_string();
+        assert!(message.contains("input_ids") && message.contains("takes 5"), "{message}");
+    }
+}
