@@ -6,6 +6,7 @@ pub(crate) use classes::decoder_classes;
 pub use classes::{Class, LastToken};
 
 use tch::Tensor;
+use tch_transformers_native::Weight;
 
 use crate::inputs::{Argument, Dim, Values};
 use crate::nn::heads::{Body, Features};
@@ -254,5 +255,13 @@ impl Body for DecoderBody {
 
     fn embed(&self, ids: &Tensor) -> Option<Tensor> {
         Some(self.tokens(ids))
+    }
+
+    fn table(&self) -> Option<Weight> {
+        Some(self.token.table())
+    }
+
+    fn width(&self) -> Option<i64> {
+        Some(self.spec.hidden)
     }
 }
