@@ -3,6 +3,7 @@ use serde_json::{Map, Value};
 
 use crate::config::positive;
 use crate::nn::Activation;
+use crate::proofs::{Kind, Takes};
 use crate::{Error, Result};
 
 crate::config! {
@@ -67,6 +68,10 @@ pub enum EndTokens {
     One(i64),
     /// Several.
     Many(Vec<i64>),
+}
+
+impl Takes for EndTokens {
+    const KIND: Kind = Kind::OneOf(&[Kind::Int, Kind::List(&Kind::Int)]);
 }
 
 /// Fills in the fields that follow from others.
