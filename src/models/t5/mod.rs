@@ -210,7 +210,7 @@ fn body(config: &T5Config, weights: &Weights) -> T5Body {
 
 /// The table of both sides and, unless the checkpoint has another, of the language model's head.
 fn shared(config: &T5Config, weights: &Weights) -> Weight {
-    let names = ["shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"];
+    let names = ["shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight"];
     weights.weight_of(&names, &[config.vocab_size, config.d_model])
 }
 
