@@ -132,6 +132,10 @@ pub enum Size2d {
     Sides([i64; 2]),
 }
 
+impl crate::proofs::Takes for Size2d {
+    const KIND: crate::proofs::Kind = crate::proofs::ONE_OR_MORE_INTEGERS;
+}
+
 impl Size2d {
     /// Height and width.
     pub fn sides(self) -> [i64; 2] {

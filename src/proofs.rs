@@ -126,6 +126,9 @@ pub trait Takes {
     const KIND: Kind;
 }
 
+/// An integer, or a list of integers.
+pub const ONE_OR_MORE_INTEGERS: Kind = Kind::OneOf(&[Kind::Int, Kind::List(&Kind::Int)]);
+
 macro_rules! takes {
     ($($kind:expr => $($ty:ty),*;)*) => {
         $($(impl Takes for $ty {
@@ -227,7 +230,8 @@ const fn field(config: &Fields, given: Given, path: &Path<'_>) -> Result<(), Mes
         }
         at += 1;
     }
-    let mut message = Message::at(path).text("the config of `").text(config.model_type).text("` has no such field; it has");
+    let mut message =
+        Message::at(path).text("the config of `").text(config.model_type).text("` has no such field; it has");
     let mut at = 0;
     while at < config.fields.len() {
         message = message.text(if at == 0 { " " } else { ", " }).text(config.fields[at].0);

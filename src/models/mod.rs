@@ -2,6 +2,9 @@
 
 pub mod bert;
 pub mod clip;
+pub mod decoder;
+pub mod gpt2;
+pub mod llama;
 pub mod resnet;
 pub mod seq2seq;
 pub mod t5;

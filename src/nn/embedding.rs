@@ -17,9 +17,11 @@ impl Embedding {
         Self { table: weights.weight("weight", &[count, width]), padding: -1 }
     }
 
-    /// With a row that gets no gradient from looking it up (`padding_idx`), where there is one.
+    /// With a row that gets no gradient from looking it up (`padding_idx`, from the end where negative), where there
+    /// is one.
     pub fn with_padding(self, row: Option<i64>) -> Self {
-        Self { padding: row.unwrap_or(-1), ..self }
+        let count = self.table.size()[0];
+        Self { padding: row.map_or(-1, |row| if row < 0 { row + count } else { row }), ..self }
     }
 
     /// A table that another part of the model has too.

@@ -18,6 +18,7 @@ mod pooling;
 mod relative_bias;
 pub mod rope;
 mod stack;
+mod summary;
 
 pub use activation::Activation;
 pub use attention::{Attend, Attention, AttentionSpec, Biases, masked_bias};
@@ -34,3 +35,4 @@ pub use pooling::{Pooling, PoolingSpec, token_at};
 pub use relative_bias::{RelativeBias, RelativeBiasSpec};
 pub use rope::Rotation;
 pub use stack::{Context, Passed, Stack, StackSpec};
+pub use summary::{Summary, SummarySpec, SummaryType};

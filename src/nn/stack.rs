@@ -30,6 +30,8 @@ pub struct Context {
     pub hidden_states: bool,
     /// Whether the attention weights of every layer are wanted.
     pub attentions: bool,
+    /// What other layers share, and which layer takes which: 0 for this context, `n` for `others[n - 1]`.
+    others: (Vec<Context>, Vec<usize>),
 }
 
 impl Context {
@@ -43,7 +45,23 @@ impl Context {
             memory_mask: Mask::None,
             hidden_states: inputs.is_set("output_hidden_states"),
             attentions: inputs.is_set("output_attentions"),
+            others: (Vec::new(), Vec::new()),
         }
+    }
+
+    /// One context for each kind of layer (windows, other frequencies); layer `i` takes `contexts[kinds[i]]`.
+    pub fn by_layer(contexts: impl IntoIterator<Item = Self>, kinds: &[usize]) -> Option<Self> {
+        let mut contexts = contexts.into_iter();
+        let mut first = contexts.next()?;
+        first.others = (contexts.collect(), kinds.to_vec());
+        Some(first)
+    }
+
+    /// What layer `index` sees.
+    pub fn of(&self, index: usize) -> &Self {
+        let (others, kinds) = &self.others;
+        let kind = kinds.get(index).copied().unwrap_or(0);
+        kind.checked_sub(1).and_then(|other| others.get(other)).unwrap_or(self)
     }
 
     /// With a second sequence for cross attention.
@@ -123,7 +141,8 @@ impl Stack {
             if context.hidden_states {
                 passed.hidden_states.push(passed.last.shallow_clone());
             }
-            let output = layer.forward(&passed.last, context, cache.as_deref_mut().map(|cache| cache.layer(index)));
+            let output =
+                layer.forward(&passed.last, context.of(index), cache.as_deref_mut().map(|cache| cache.layer(index)));
             passed.last = output.hidden;
             passed.attentions.extend(output.attention);
             passed.cross_attentions.extend(output.cross_attention);

@@ -131,7 +131,8 @@ impl Report {
         let unrendered =
             |error: minijinja::Error| Error::Io { path: directory.join(name), source: std::io::Error::other(error) };
         let mut templates = Environment::new();
-        templates.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(unrendered)?);
+        templates
+            .set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(unrendered)?);
         templates
             .add_filter("short", |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |x| format!("{x:.1e}")));
         templates.add_filter("fixed", |value: f64| format!("{value:.2}"));

@@ -6,7 +6,6 @@ use syn::{
     ext::IdentExt,
     parse::{Parse, ParseStream, Parser},
     punctuated::Punctuated,
-    spanned::Spanned,
     token,
 };
 use tch_transformers_registry::{Category, Check, TASKS, Task, hint, ident};
@@ -188,7 +187,9 @@ impl Declaration {
         if let Some(name) = &model_type {
             match ident(&name.value()) {
                 Ok(ident) if module.ident != ident => {
-                    reader.mistakes.at(module.ident.span(), format!("the module of `{}` is named `{ident}`", name.value()));
+                    reader
+                        .mistakes
+                        .at(module.ident.span(), format!("the module of `{}` is named `{ident}`", name.value()));
                 }
                 Ok(_) => {}
                 Err(message) => reader.mistakes.at(name.span(), message),
@@ -324,8 +325,12 @@ impl Reader {
             }
         }
         self.mistakes.twice(folders.chain(idents), "the case");
-        let known: Vec<_> =
-            tasks.iter().map(|task| &task.class).chain(parts.iter().map(|part| &part.class)).map(LitStr::value).collect();
+        let known: Vec<_> = tasks
+            .iter()
+            .map(|task| &task.class)
+            .chain(parts.iter().map(|part| &part.class))
+            .map(LitStr::value)
+            .collect();
         for case in cases {
             let class = case.class.value();
             if !known.contains(&class) {
@@ -348,7 +353,11 @@ impl Reader {
 
 /// For each class the first task that names it: the one that its case is named after.
 pub(crate) fn first_tasks(tasks: &[TaskClass]) -> impl Iterator<Item = &TaskClass> {
-    tasks.iter().enumerate().filter(|(at, task)| tasks[..*at].iter().all(|before| before.class.value() != task.class.value())).map(|(_, task)| task)
+    tasks
+        .iter()
+        .enumerate()
+        .filter(|(at, task)| tasks[..*at].iter().all(|before| before.class.value() != task.class.value()))
+        .map(|(_, task)| task)
 }
 
 /// `key = "value"`.

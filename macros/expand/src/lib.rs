@@ -28,7 +28,9 @@ pub fn hf_model(arguments: TokenStream, item: TokenStream) -> syn::Result<TokenS
 pub fn show(declarations: &str, model_type: &str) -> syn::Result<Option<String>> {
     for item in syn::parse_file(declarations)?.items {
         let Item::Mod(mut module) = item else { continue };
-        let Some(at) = module.attrs.iter().position(|attribute| attribute.path().is_ident("hf_model")) else { continue };
+        let Some(at) = module.attrs.iter().position(|attribute| attribute.path().is_ident("hf_model")) else {
+            continue;
+        };
         let Meta::List(list) = module.attrs.remove(at).meta else { continue };
         let declaration = Declaration::parse(list.tokens, quote::quote!(#module))?;
         if declaration.model_type.value() == model_type {

@@ -3,7 +3,6 @@ use serde_json::{Map, Value};
 
 use crate::config::positive;
 use crate::nn::Activation;
-use crate::proofs::{Kind, Takes};
 use crate::{Error, Result};
 
 crate::config! {
@@ -70,8 +69,8 @@ pub enum EndTokens {
     Many(Vec<i64>),
 }
 
-impl Takes for EndTokens {
-    const KIND: Kind = Kind::OneOf(&[Kind::Int, Kind::List(&Kind::Int)]);
+impl crate::proofs::Takes for EndTokens {
+    const KIND: crate::proofs::Kind = crate::proofs::ONE_OR_MORE_INTEGERS;
 }
 
 /// Fills in the fields that follow from others.

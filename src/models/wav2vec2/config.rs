@@ -3,7 +3,7 @@ use serde_json::{Map, Value};
 
 use crate::config::{divides, positive};
 use crate::nn::Activation;
-use crate::proofs::{Accepts, Str};
+use crate::proofs::{Kind, Takes};
 use crate::{Error, Result};
 
 /// Which convolutions over raw audio are normalised, and how.
@@ -16,7 +16,9 @@ pub enum FeatureNorm {
     Layer,
 }
 
-impl Accepts<Str> for FeatureNorm {}
+impl Takes for FeatureNorm {
+    const KIND: Kind = Kind::Str;
+}
 
 crate::config! {
     /// Configuration of [`Wav2Vec2`](super::Wav2Vec2).

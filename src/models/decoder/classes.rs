@@ -1,0 +1,117 @@
+use tch::{Kind, Tensor};
+
+use super::{DecoderBody, DecoderSpec};
+use crate::model::{Generation, Module};
+use crate::nn::Linear;
+use crate::nn::heads::{Bare, Features, Headed, NextToken, PerToken, Readout, Span};
+use crate::tasks::{self, Task};
+use crate::weights::Weights;
+use crate::{Error, Inputs, Outputs, Result};
+
+/// A task that every decoder can have a class for.
+pub trait Class: Task {
+    /// Builds the class.
+    fn load(spec: DecoderSpec, weights: &Weights) -> Box<dyn Module>;
+}
+
+/// Gives a decoder the classes of the blueprint: `decoder_classes!(Llama, spec, [TextGeneration, …])`, where `spec`
+/// makes a [`DecoderSpec`] of the configuration.
+macro_rules! decoder_classes {
+    ($architecture:ty, $spec:path, [$($task:ident),* $(,)?]) => {
+        $(
+            impl $crate::model::Head<$crate::tasks::$task> for $architecture {
+                fn load(
+                    config: &Self::Config,
+                    weights: &$crate::weights::Weights,
+                ) -> $crate::Result<Box<dyn $crate::model::Module>> {
+                    let spec = $spec(config)?;
+                    Ok(<$crate::tasks::$task as $crate::models::decoder::Class>::load(spec, weights))
+                }
+            }
+        )*
+    };
+}
+pub(crate) use decoder_classes;
+
+impl Class for tasks::FeatureExtraction {
+    fn load(spec: DecoderSpec, weights: &Weights) -> Box<dyn Module> {
+        let places = ["", spec.names.prefix];
+        Box::new(Headed::new(DecoderBody::load(spec, weights, &places), Bare))
+    }
+}
+
+impl Class for tasks::TextGeneration {
+    fn load(spec: DecoderSpec, weights: &Weights) -> Box<dyn Module> {
+        let body = below(spec, weights);
+        let head = NextToken(body.lm_head(weights));
+        Box::new(Headed::generating(body, head, Generation::DecoderOnly))
+    }
+}
+
+impl Class for tasks::TextClassification {
+    fn load(spec: DecoderSpec, weights: &Weights) -> Box<dyn Module> {
+        let score = Linear::load(&weights.at("score"), spec.hidden, spec.labels, false);
+        let head = LastToken { score, pad_token: spec.pad_token };
+        Box::new(Headed::new(below(spec, weights), head))
+    }
+}
+
+impl Class for tasks::TokenClassification {
+    fn load(spec: DecoderSpec, weights: &Weights) -> Box<dyn Module> {
+        let head = Linear::load(&weights.at(spec.names.token_head), spec.hidden, spec.labels, true);
+        Box::new(Headed::new(below(spec, weights), PerToken(head)))
+    }
+}
+
+impl Class for tasks::QuestionAnswering {
+    fn load(spec: DecoderSpec, weights: &Weights) -> Box<dyn Module> {
+        let head = Linear::load(&weights.at("qa_outputs"), spec.hidden, 2, true);
+        let places = [spec.names.span_prefix, spec.names.prefix, ""];
+        Box::new(Headed::new(DecoderBody::load(spec, weights, &places), Span(head)))
+    }
+}
+
+/// The body of a class with a head.
+fn below(spec: DecoderSpec, weights: &Weights) -> DecoderBody {
+    let places = [spec.names.prefix, ""];
+    DecoderBody::load(spec, weights, &places)
+}
+
+/// `logits` of a whole sequence, from its last token that is not padding.
+#[derive(Debug)]
+pub struct LastToken {
+    score: Linear,
+    pad_token: Option<i64>,
+}
+
+impl LastToken {
+    /// Per row the position of the last token, `[batch]`; none where it is the last position in all rows.
+    fn last(&self, batch: i64, ids: Option<&Tensor>) -> Result<Option<Tensor>> {
+        match (self.pad_token, ids) {
+            (None, _) if batch > 1 => {
+                let message = format!("{batch} rows cannot be classified without `pad_token_id` in config.json");
+                Err(Error::input("input_ids", message))
+            }
+            (None, _) | (_, None) => Ok(None),
+            (Some(pad), Some(ids)) => {
+                let positions = Tensor::arange(ids.size()[1], (Kind::Int64, ids.device()));
+                Ok(Some((positions * ids.ne(pad)).argmax(-1, false)))
+            }
+        }
+    }
+}
+
+impl Readout for LastToken {
+    fn read(&self, features: &Features, inputs: &Inputs) -> Result<Outputs> {
+        let hidden = &features.hidden;
+        let batch = hidden.size()[0];
+        let last = match self.last(batch, inputs.get("input_ids"))? {
+            Some(last) => {
+                let rows = Tensor::arange(batch, (Kind::Int64, hidden.device()));
+                hidden.index(&[Some(rows), Some(last)])
+            }
+            None => hidden.select(1, -1),
+        };
+        Ok(Outputs::new().with("logits", self.score.forward(&last)))
+    }
+}

@@ -1,0 +1,258 @@
+//! The decoder blueprint: a causal stack between token embeddings and one of five heads, driven by a spec.
+
+mod classes;
+
+pub(crate) use classes::decoder_classes;
+pub use classes::{Class, LastToken};
+
+use tch::Tensor;
+
+use crate::inputs::{Argument, Dim, Values};
+use crate::nn::heads::{Body, Features};
+use crate::nn::rope::{Rope, RopeSpec};
+use crate::nn::{Context, Embedding, LayerSpec, Linear, Mask, NormSpec, Stack, StackSpec};
+use crate::weights::{NameTable, Weights};
+use crate::{Cache, Error, Inputs, Result};
+
+/// What a decoder is made of; a pure function of its configuration.
+#[derive(Debug, Clone)]
+pub struct DecoderSpec {
+    /// Tokens in the vocabulary.
+    pub vocab_size: i64,
+    /// Width of the hidden states.
+    pub hidden: i64,
+    /// What the vectors of tokens are multiplied by.
+    pub embedding_scale: Option<f64>,
+    /// Learned positions, added to the vectors of tokens.
+    pub positions: Option<LearnedPositions>,
+    /// Whether segments are looked up in the table of tokens, and added.
+    pub token_types: bool,
+    /// The layers, first to last.
+    pub layers: Vec<DecoderLayer>,
+    /// The normalisation after the last layer.
+    pub final_norm: Option<NormSpec>,
+    /// The head over the vocabulary.
+    pub lm_head: LmHead,
+    /// Number of labels of the classification heads.
+    pub labels: i64,
+    /// The token that fills rows up, which sequence classification looks in front of.
+    pub pad_token: Option<i64>,
+    /// Whether the vector of the padding token is never trained.
+    pub frozen_padding: bool,
+    /// Where the parameters stand.
+    pub names: Names,
+}
+
+/// A table of positions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LearnedPositions {
+    /// Positions that tokens can take.
+    pub count: i64,
+    /// Rows of the table before the first position.
+    pub offset: i64,
+}
+
+/// One layer of a decoder, and what it sees.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DecoderLayer {
+    /// The layer.
+    pub layer: LayerSpec,
+    /// How many tokens back it attends, itself included; all where `None`.
+    pub window: Option<i64>,
+    /// How it rotates queries and keys.
+    pub rope: Option<RopeSpec>,
+}
+
+/// The head over the vocabulary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LmHead {
+    /// Whether it uses the table of token embeddings.
+    pub tied: bool,
+    /// Whether it has a bias.
+    pub bias: bool,
+}
+
+/// Where the parameters of a decoder stand in a checkpoint.
+#[derive(Debug, Clone)]
+pub struct Names {
+    /// From `token`, `position`, `layers.N.…`, `norm` to the names in the checkpoint.
+    pub table: NameTable,
+    /// What the classes with a head put before the names of the body.
+    pub prefix: &'static str,
+    /// What the class for question answering puts there.
+    pub span_prefix: &'static str,
+    /// The head of token classification.
+    pub token_head: &'static str,
+    /// What older checkpoints carry in every layer although nothing needs it, as paths of blocks.
+    pub ignored: &'static [&'static str],
+}
+
+/// The decoder without its heads.
+#[derive(Debug)]
+pub struct DecoderBody {
+    spec: DecoderSpec,
+    token: Embedding,
+    position: Option<(LearnedPositions, Embedding)>,
+    stack: Stack,
+    views: Vec<View>,
+    /// The view of each layer.
+    kinds: Vec<usize>,
+}
+
+/// What layers of one kind see: how far back, and rotated how.
+#[derive(Debug)]
+struct View {
+    window: Option<i64>,
+    rope: Option<Rope>,
+}
+
+impl DecoderBody {
+    /// Loads the body from the root of a class's weights, below the first of `places` that the checkpoint has.
+    pub fn load(spec: DecoderSpec, weights: &Weights, places: &[&str]) -> Self {
+        let weights = weights.either(places).named(spec.names.table.clone());
+        for layer in 0..spec.layers.len() {
+            spec.names.ignored.iter().for_each(|name| weights.at("layers").layer(layer).ignore(name));
+        }
+        let token = Embedding::load(&weights.at("token"), spec.vocab_size, spec.hidden);
+        let position = spec.positions.map(|positions| {
+            let rows = positions.count + positions.offset;
+            (positions, Embedding::load(&weights.at("position"), rows, spec.hidden))
+        });
+        let layers = spec.layers.iter().map(|layer| layer.layer).collect();
+        let stack = Stack::load(&weights, &StackSpec { layers, final_norm: spec.final_norm });
+        let mut seen: Vec<(Option<i64>, &Option<RopeSpec>)> = Vec::new();
+        let mut kinds = Vec::with_capacity(spec.layers.len());
+        for layer in &spec.layers {
+            let view = (layer.window, &layer.rope);
+            kinds.push(seen.iter().position(|known| *known == view).unwrap_or_else(|| {
+                seen.push(view);
+                seen.len() - 1
+            }));
+        }
+        let view = |(window, rope): (Option<i64>, &Option<RopeSpec>)| View {
+            window,
+            rope: rope.clone().map(|rope| Rope::new(rope, weights.device())),
+        };
+        let views = seen.into_iter().map(view).collect();
+        let padding = spec.pad_token.filter(|_| spec.frozen_padding);
+        Self { token: token.with_padding(padding), position, stack, views, kinds, spec }
+    }
+
+    /// The spec that the body was built from.
+    pub fn spec(&self) -> &DecoderSpec {
+        &self.spec
+    }
+
+    /// The head over the vocabulary, from the root of a class's weights.
+    pub fn lm_head(&self, weights: &Weights) -> Linear {
+        let head = weights.at("lm_head");
+        let shape = [self.spec.vocab_size, self.spec.hidden];
+        let table = match self.spec.lm_head.tied {
+            true => head.weight_tied("weight", &self.token.table()),
+            false => head.weight("weight", &shape),
+        };
+        Linear::tied(table, head.weight_if(self.spec.lm_head.bias, "bias", &shape[..1]))
+    }
+
+    fn tokens(&self, ids: &Tensor) -> Tensor {
+        let vectors = self.token.forward(ids);
+        match self.spec.embedding_scale {
+            Some(scale) => vectors * scale,
+            None => vectors,
+        }
+    }
+
+    /// The input of the first layer, `[batch, tokens, hidden]`.
+    fn enter(&self, inputs: &Inputs, past: i64) -> Result<Tensor> {
+        let vectors = match (inputs.get("input_ids"), inputs.get("inputs_embeds")) {
+            (Some(_), Some(_)) => {
+                return Err(Error::input("inputs_embeds", "stands in place of `input_ids`; got both"));
+            }
+            (None, Some(embeds)) => embeds.shallow_clone(),
+            _ => self.tokens(inputs.need("input_ids")?),
+        };
+        let x = match self.positions(inputs, past, vectors.size()[1])? {
+            Some(positions) => vectors + positions,
+            None => vectors,
+        };
+        Ok(match inputs.get("token_type_ids") {
+            Some(ids) => x + self.tokens(ids),
+            None => x,
+        })
+    }
+
+    /// The vectors of the positions of `tokens` tokens after `past`, where they are learned.
+    fn positions(&self, inputs: &Inputs, past: i64, tokens: i64) -> Result<Option<Tensor>> {
+        let Some((LearnedPositions { count, offset }, table)) = &self.position else { return Ok(None) };
+        Ok(Some(match inputs.get("position_ids") {
+            Some(ids) => table.forward(&(ids + *offset)),
+            None if past + tokens > *count => {
+                let message = format!("{tokens} tokens after {past} in the cache; the model has {count} positions");
+                return Err(Error::input("input_ids", message));
+            }
+            None => table.rows(past + offset, tokens),
+        }))
+    }
+
+    /// What each kind of layer sees of `tokens` tokens after `past`.
+    fn contexts(&self, inputs: &Inputs, x: &Tensor, past: i64) -> Result<Context> {
+        let (tokens, device) = (x.size()[1], x.device());
+        let attention_mask = inputs.get("attention_mask");
+        if let Some(length) = attention_mask.map(|mask| mask.size()[1]).filter(|length| *length != past + tokens) {
+            let message = format!("covers {length} tokens; the cache has {past} and the input {tokens}");
+            return Err(Error::input("attention_mask", message));
+        }
+        let positions = match inputs.get("position_ids") {
+            Some(ids) => ids.shallow_clone(),
+            None => Tensor::arange_start(past, past + tokens, (tch::Kind::Int64, device)).unsqueeze(0),
+        };
+        let context = |view: &View| {
+            let memory = inputs.get("encoder_hidden_states").map(Tensor::shallow_clone);
+            let context = Context::new(Mask::causal(attention_mask, tokens, past, view.window, x), inputs)
+                .with_memory(memory, Mask::padding(inputs.get("encoder_attention_mask")));
+            match &view.rope {
+                Some(rope) => context.with_rotation(rope.at(&positions, x.kind())),
+                None => context,
+            }
+        };
+        Context::by_layer(self.views.iter().map(context), &self.kinds)
+            .ok_or_else(|| Error::input("input_ids", "the model has no layers"))
+    }
+}
+
+impl Body for DecoderBody {
+    fn arguments(&self) -> Vec<Argument> {
+        use Dim::{AtMost, Broadcast, Exactly, Named};
+        let spec = &self.spec;
+        let tokens = spec.positions.map_or(Named("tokens"), |positions| AtMost("tokens", positions.count));
+        let positions = spec.positions.map_or(Values::Integer, |positions| Values::Ids(positions.count));
+        let mut arguments = vec![
+            Argument::optional("input_ids", Values::Ids(spec.vocab_size), &[Named("batch"), tokens]),
+            Argument::optional("attention_mask", Values::Mask, &[Named("batch"), Named("all tokens")]),
+            Argument::optional("position_ids", positions, &[Broadcast("batch"), tokens]),
+            Argument::optional("inputs_embeds", Values::Float, &[Named("batch"), tokens, Exactly(spec.hidden)]),
+        ];
+        if spec.token_types {
+            let ids = Values::Ids(spec.vocab_size);
+            arguments.push(Argument::optional("token_type_ids", ids, &[Named("batch"), tokens]));
+        }
+        if let Some(cross) = spec.layers.iter().find_map(|layer| layer.layer.cross) {
+            let memory = [Named("batch"), Named("memory tokens"), Exactly(cross.source)];
+            arguments.push(Argument::optional("encoder_hidden_states", Values::Float, &memory));
+            arguments.push(Argument::optional("encoder_attention_mask", Values::Mask, &memory[..2]));
+        }
+        arguments
+    }
+
+    fn run(&self, inputs: &Inputs, cache: Option<&mut Cache>) -> Result<Features> {
+        let past = cache.as_ref().map_or(0, |cache| cache.len());
+        let x = self.enter(inputs, past)?;
+        let context = self.contexts(inputs, &x, past)?;
+        let passed = self.stack.forward(x, &context, cache).tied();
+        Ok(Features { hidden: passed.last.shallow_clone(), pooled: None, rest: passed.recorded("") })
+    }
+
+    fn embed(&self, ids: &Tensor) -> Option<Tensor> {
+        Some(self.tokens(ids))
+    }
+}

@@ -1,0 +1,247 @@
+use std::f64::consts::TAU;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{Pairing, RopeScaling, RopeSpec};
+use crate::{Error, Result};
+
+/// `rope_type` of [`RopeParameters`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum RopeType {
+    #[default]
+    Default,
+    Linear,
+    Dynamic,
+    Yarn,
+    Longrope,
+    Llama3,
+    Proportional,
+}
+
+/// `rope_parameters` of a configuration, as `transformers.modeling_rope_utils` defines them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RopeParameters {
+    /// Which frequencies.
+    #[serde(default)]
+    pub rope_type: RopeType,
+    /// Base of the frequencies.
+    #[serde(default = "default_theta")]
+    pub rope_theta: f64,
+    /// Part of a head that is rotated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partial_rotary_factor: Option<f64>,
+    /// Growth of the context.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub factor: Option<f64>,
+    /// Length of the context in pretraining.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub original_max_position_embeddings: Option<i64>,
+    /// Scales queries and keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attention_factor: Option<f64>,
+    /// Rotations above which YaRN keeps a frequency; 32 by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beta_fast: Option<f64>,
+    /// Rotations below which YaRN divides a frequency; 1 by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beta_slow: Option<f64>,
+    /// Weight of the logarithm in YaRN's attention factor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mscale: Option<f64>,
+    /// The same in its denominator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mscale_all_dim: Option<f64>,
+    /// Whether YaRN's ramp starts and ends at whole pairs; true by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub truncate: Option<bool>,
+    /// LongRoPE's divisors up to the original length.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub short_factor: Option<Vec<f64>>,
+    /// LongRoPE's divisors beyond.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub long_factor: Option<Vec<f64>>,
+    /// Llama 3: the original length over this is where long wavelengths start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub low_freq_factor: Option<f64>,
+    /// Llama 3: the original length over this is where short wavelengths end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub high_freq_factor: Option<f64>,
+}
+
+fn default_theta() -> f64 {
+    10_000.0
+}
+
+impl crate::proofs::Takes for RopeParameters {
+    const KIND: crate::proofs::Kind = crate::proofs::Kind::Table;
+}
+
+impl Default for RopeParameters {
+    fn default() -> Self {
+        Self::plain(default_theta())
+    }
+}
+
+impl RopeParameters {
+    /// Unscaled frequencies of base `rope_theta`.
+    pub fn plain(rope_theta: f64) -> Self {
+        Self {
+            rope_type: RopeType::Default,
+            rope_theta,
+            partial_rotary_factor: None,
+            factor: None,
+            original_max_position_embeddings: None,
+            attention_factor: None,
+            beta_fast: None,
+            beta_slow: None,
+            mscale: None,
+            mscale_all_dim: None,
+            truncate: None,
+            short_factor: None,
+            long_factor: None,
+            low_freq_factor: None,
+            high_freq_factor: None,
+        }
+    }
+
+    /// The frequencies for heads of `head_dim` in a model of `model_type` with `max_positions`
+    /// (`max_position_embeddings`).
+    ///
+    /// `partial` is whether the architecture can rotate a part of a head, as `partial_rotary_factor` says; those that
+    /// cannot rotate all of it.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a parameter that is missing or out of range.
+    pub fn spec(&self, model_type: &str, head_dim: i64, max_positions: i64, partial: bool) -> Result<RopeSpec> {
+        let wrong =
+            |field: &str, message: String| Error::config(model_type, format!("rope_parameters.{field}"), message);
+        let need = |field: &str, value: Option<f64>| {
+            let missing = || wrong(field, format!("is missing, which `rope_type` {:?} needs", self.rope_type));
+            value.filter(|value| value.is_finite()).ok_or_else(missing)
+        };
+        let positive = |field: &str, value: f64| match value > 0.0 {
+            true => Ok(value),
+            false => Err(wrong(field, format!("must be positive, got {value}"))),
+        };
+        let theta = positive("rope_theta", self.rope_theta)?;
+        let factor = || positive("factor", need("factor", self.factor)?);
+        let original = || {
+            let length = self.original_max_position_embeddings.unwrap_or(max_positions);
+            positive("original_max_position_embeddings", length as f64)
+        };
+        let share = self.partial_rotary_factor.unwrap_or(1.0);
+        if !(0.0..=1.0).contains(&share) {
+            return Err(wrong("partial_rotary_factor", format!("must be from 0 to 1, got {share}")));
+        }
+        let whole_head = matches!(self.rope_type, RopeType::Proportional);
+        if !partial && !whole_head && self.rope_type != RopeType::Default && share != 1.0 {
+            return Err(wrong("partial_rotary_factor", format!("this architecture rotates whole heads, got {share}")));
+        }
+        let width = if partial && !whole_head { (head_dim as f64 * share) as i64 } else { head_dim };
+        if width < 2 || width % 2 != 0 {
+            return Err(wrong(
+                "partial_rotary_factor",
+                format!("{width} elements of a head of {head_dim} form no pairs"),
+            ));
+        }
+        let pairs = width / 2;
+        let scaling = match self.rope_type {
+            RopeType::Default => RopeScaling::None,
+            RopeType::Linear => RopeScaling::Linear { factor: factor()? },
+            RopeType::Dynamic if width == 2 => {
+                return Err(wrong("rope_type", "dynamic needs more than one pair per head".into()));
+            }
+            RopeType::Dynamic => RopeScaling::Dynamic { factor: factor()?, max_positions },
+            RopeType::Yarn => {
+                let original = original()?;
+                let factor = self.factor.map_or(Ok(max_positions as f64 / original), |_| factor())?;
+                // Zero counts as absent, as Python reads it.
+                let given = |value: Option<f64>| value.filter(|value| *value != 0.0);
+                let ramp = self.ramp(theta, width, original, (given(self.beta_fast), given(self.beta_slow)));
+                let attention_factor =
+                    self.attention_factor.unwrap_or_else(|| match (given(self.mscale), given(self.mscale_all_dim)) {
+                        (Some(over), Some(under)) => yarn_scale(factor, over) / yarn_scale(factor, under),
+                        _ => yarn_scale(factor, 1.0),
+                    });
+                RopeScaling::Yarn { factor, attention_factor, ramp }
+            }
+            RopeType::Longrope => {
+                let original = original()?;
+                let factor = self.factor.map_or(Ok(max_positions as f64 / original), |_| factor())?;
+                let factors = |field: &str, values: &Option<Vec<f64>>| match values {
+                    Some(values) if values.len() as i64 == pairs => Ok(values.clone()),
+                    Some(values) => {
+                        Err(wrong(field, format!("needs {pairs} numbers, one per pair, got {}", values.len())))
+                    }
+                    None => Err(wrong(field, "is missing, which longrope needs".into())),
+                };
+                let attention_factor = self.attention_factor.unwrap_or(match factor <= 1.0 {
+                    true => 1.0,
+                    false => (1.0 + factor.ln() / original.ln()).sqrt(),
+                });
+                RopeScaling::Long {
+                    short: factors("short_factor", &self.short_factor)?,
+                    long: factors("long_factor", &self.long_factor)?,
+                    original: original as i64,
+                    attention_factor,
+                }
+            }
+            RopeType::Llama3 => RopeScaling::Llama3 {
+                factor: factor()?,
+                low: positive("low_freq_factor", need("low_freq_factor", self.low_freq_factor)?)?,
+                high: positive("high_freq_factor", need("high_freq_factor", self.high_freq_factor)?)?,
+                original: original()?,
+            },
+            RopeType::Proportional => RopeScaling::Proportional {
+                factor: self.factor.map_or(Ok(1.0), |_| factor())?,
+                rotated: (share * head_dim as f64 / 2.0).floor() as i64,
+            },
+        };
+        Ok(RopeSpec { theta, width, scaling, pairing: Pairing::Half })
+    }
+
+    /// The pairs between which YaRN passes from kept to divided frequencies.
+    fn ramp(&self, theta: f64, width: i64, original: f64, betas: (Option<f64>, Option<f64>)) -> (f64, f64) {
+        let pair = |rotations: f64| width as f64 * (original / (rotations * TAU)).ln() / (2.0 * theta.ln());
+        let (low, high) = (pair(betas.0.unwrap_or(32.0)), pair(betas.1.unwrap_or(1.0)));
+        let (low, high) = if self.truncate.unwrap_or(true) { (low.floor(), high.ceil()) } else { (low, high) };
+        (low.max(0.0), high.min((width - 1) as f64))
+    }
+}
+
+fn yarn_scale(factor: f64, weight: f64) -> f64 {
+    if factor <= 1.0 { 1.0 } else { 0.1 * weight * factor.ln() + 1.0 }
+}
+
+/// Brings the older spellings `rope_theta`, `rope_scaling`, `partial_rotary_factor` and
+/// `original_max_position_embeddings` of a configuration into `rope_parameters`.
+///
+/// `theta` and `max_positions` are what the architecture has where nothing is said.
+pub fn upgrade(fields: &mut Map<String, Value>, theta: f64, max_positions: i64) {
+    let said = |value: &Value| !value.is_null() && value.as_object().is_none_or(|object| !object.is_empty());
+    let scaling = fields.remove("rope_scaling").filter(said);
+    let mut rope = match scaling.or_else(|| fields.remove("rope_parameters")) {
+        None | Some(Value::Null) => Map::new(),
+        Some(Value::Object(rope)) => rope,
+        // For the parser to refuse.
+        Some(other) => return drop(fields.insert("rope_parameters".into(), other)),
+    };
+    let theta = fields.remove("rope_theta").filter(said).unwrap_or(json!(theta));
+    rope.entry("rope_theta").or_insert(theta);
+    if let Some(share) = fields.remove("partial_rotary_factor").filter(said) {
+        rope.entry("partial_rotary_factor").or_insert(share);
+    }
+    let kind = rope.remove("type").filter(said).unwrap_or(json!("default"));
+    let kind = rope.entry("rope_type").or_insert(kind);
+    if ["llama3", "yarn", "longrope"].iter().any(|needs| kind == needs) {
+        let max_positions = fields.get("max_position_embeddings").cloned().unwrap_or(json!(max_positions));
+        match fields.remove("original_max_position_embeddings").filter(said) {
+            Some(original) => drop(rope.insert("original_max_position_embeddings".into(), original)),
+            None => drop(rope.entry("original_max_position_embeddings").or_insert(max_positions)),
+        }
+    }
+    fields.insert("rope_parameters".into(), Value::Object(rope));
+}
