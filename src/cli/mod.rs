@@ -1,6 +1,7 @@
 mod junit;
 mod list;
 mod report;
+mod run;
 mod selection;
 mod show;
 mod table;
@@ -36,6 +37,8 @@ enum Command {
     List(list::Arguments),
     /// Show one architecture: entry, configuration, expected tensors, generated suite
     Show(show::Arguments),
+    /// Run a model on inputs of your own
+    Run(run::Arguments),
     /// Write coverage and compatibility matrix as index.html, matrix.md and matrix.json
     Report(report::Arguments),
 }
@@ -48,6 +51,7 @@ pub fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(&arguments),
         Command::List(arguments) => list::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
     });
     match ran.unwrap_or_else(|_| Err(anyhow::anyhow!("internal failure"))) {

@@ -52,7 +52,7 @@ fn task(name: &str) -> Result<String, String> {
     Err(format!("no task `{name}`; there are {}", TAGS.join(", ")))
 }
 
-fn kind(name: &str) -> Result<Kind, String> {
+pub fn kind(name: &str) -> Result<Kind, String> {
     match name {
         "float32" | "bfloat16" | "float16" => kind_of(name).ok_or_else(|| name.to_owned()),
         _ => Err(format!("no kind `{name}`; there are float32, bfloat16, float16")),
@@ -67,14 +67,20 @@ fn tolerance(text: &str) -> Result<f64, String> {
 }
 
 fn devices(name: &str) -> Result<Devices, String> {
-    let one = |device| Ok(Devices(vec![device]));
+    match name {
+        "all" => Ok(Devices(verify::all_devices())),
+        _ => device(name).map(|device| Devices(vec![device])).map_err(|error| error + ", all"),
+    }
+}
+
+/// One device by its name in PyTorch.
+pub fn device(name: &str) -> Result<Device, String> {
     match name.split_once(':') {
-        None if name == "cpu" => one(Device::Cpu),
-        None if name == "cuda" => one(Device::Cuda(0)),
-        None if name == "mps" => one(Device::Mps),
-        None if name == "all" => Ok(Devices(verify::all_devices())),
-        Some(("cuda", index)) if index.parse::<usize>().is_ok() => one(Device::Cuda(index.parse().unwrap_or_default())),
-        _ => Err(format!("no device `{name}`; there are cpu, cuda, cuda:N, mps, all")),
+        None if name == "cpu" => Ok(Device::Cpu),
+        None if name == "cuda" => Ok(Device::Cuda(0)),
+        None if name == "mps" => Ok(Device::Mps),
+        Some(("cuda", index)) if index.parse::<usize>().is_ok() => Ok(Device::Cuda(index.parse().unwrap_or_default())),
+        _ => Err(format!("no device `{name}`; there are cpu, cuda, cuda:N, mps")),
     }
 }
 

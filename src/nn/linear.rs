@@ -1,4 +1,4 @@
-use tch::Tensor;
+use tch::{Kind, Tensor};
 use tch_transformers_native::Weight;
 
 use crate::weights::Weights;
@@ -32,6 +32,11 @@ impl Linear {
     /// A layer with the given weight `[outputs, inputs]`, such as a tied embedding table, and `bias`.
     pub fn tied(weight: Weight, bias: Option<Weight>) -> Self {
         Self { weight, bias }
+    }
+
+    /// The kind of the inputs that the layer takes, and of its outputs.
+    pub fn kind(&self) -> Kind {
+        self.weight.kind()
     }
 
     /// Applies the layer: `[…, inputs]` to `[…, outputs]`.

@@ -45,6 +45,6 @@ impl Mlp {
         } else {
             activation.apply(&up)
         };
-        self.down.forward(&inner)
+        self.down.forward(&inner.to_kind(self.down.kind()))
     }
 }

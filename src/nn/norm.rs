@@ -55,11 +55,12 @@ impl Norm {
             NormSpec::Layer { eps, .. } => {
                 x.layer_norm(self.weight.size(), Some(&*self.weight), self.bias.as_deref(), eps, false)
             }
-            // In half precision the reference rounds before it scales.
+            // In half precision the reference rounds before it scales, to the kind of the weights: sums that a block
+            // kept wide come in as float32.
             NormSpec::Rms { eps } => {
                 let wide = x.to_kind(Kind::Float);
                 let scale = (wide.square().mean_dim(-1, true, Kind::Float) + eps).rsqrt();
-                (wide * scale).to_kind(x.kind()) * &*self.weight
+                (wide * scale).to_kind(self.weight.kind()) * &*self.weight
             }
         }
     }

@@ -305,7 +305,7 @@ impl Weights {
         if transposed && full.len() == 2 {
             full.reverse();
         }
-        let tensor = self.leaf(stored, &full);
+        let tensor = self.leaf(stored, &full, layout == Layout::Wide);
         let tensor = if transposed && tensor.dim() == 2 { tensor.tr() } else { tensor };
         match layout {
             Layout::Rows { start, .. } => tensor.narrow(0, start, shape[0]),
@@ -314,8 +314,9 @@ impl Weights {
     }
 
     /// The stored tensor itself, in the device and kind of the options; a placeholder where it does not fit.
-    fn leaf(&self, stored: &str, shape: &[i64]) -> Tensor {
+    fn leaf(&self, stored: &str, shape: &[i64], wide: bool) -> Tensor {
         let Loader { source, options, log, .. } = &*self.loader;
+        let kind = if wide && options.kind == Some(Kind::Half) { Some(Kind::Float) } else { options.kind };
         let mut log = log.borrow_mut();
         log.expected.insert(stored.to_owned(), shape.to_vec());
         log.used.insert(stored.to_owned());
@@ -323,7 +324,7 @@ impl Weights {
             return leaf.shallow_clone();
         }
         let placeholder =
-            || Tensor::zeros([0i64; 0], (options.kind.unwrap_or(Kind::Float), options.device)).expand(shape, false);
+            || Tensor::zeros([0i64; 0], (kind.unwrap_or(Kind::Float), options.device)).expand(shape, false);
         let Some(found) = source.shape(stored) else {
             log.report.missing.push((stored.to_owned(), shape.to_vec()));
             return placeholder();
@@ -346,7 +347,7 @@ impl Weights {
         if tensor.isnan().any().int64_value(&[]) != 0 {
             log.report.not_a_number.push(stored.to_owned());
         }
-        let tensor = tensor.to_device(options.device).to_kind(options.kind.unwrap_or(tensor.kind()));
+        let tensor = tensor.to_device(options.device).to_kind(kind.unwrap_or(tensor.kind()));
         let tensor = if options.trainable { tensor.detach().set_requires_grad(true) } else { tensor };
         if options.trainable {
             log.leaves.insert(stored.to_owned(), tensor.shallow_clone());
@@ -363,7 +364,7 @@ impl Weights {
             return;
         }
         let (start, transposed) = match layout {
-            Layout::Plain => (0, false),
+            Layout::Plain | Layout::Wide => (0, false),
             Layout::Transposed => (0, true),
             Layout::Rows { start, transposed, .. } => (start, transposed),
         };

@@ -5,6 +5,8 @@
 pub enum Layout {
     /// As the block wants it.
     Plain,
+    /// As the block wants it, and kept in float32 where the model is in float16, whose range it would leave.
+    Wide,
     /// Matrices with input and output swapped, as GPT-2's `Conv1D` stores them.
     Transposed,
     /// Rows `start..` of a tensor of `total` rows that several blocks share.
@@ -49,6 +51,11 @@ impl NameTable {
     /// Several plain names at once.
     pub fn names(self, pairs: &[(&'static str, &'static str)]) -> Self {
         pairs.iter().fold(self, |table, (block, stored)| table.name(block, stored))
+    }
+
+    /// `block` is stored as `stored`, and stays in float32 where the model is in float16.
+    pub fn wide(self, block: &'static str, stored: &'static str) -> Self {
+        self.rule(block, stored, Layout::Wide)
     }
 
     /// `block` is stored as `stored`, its matrix transposed.

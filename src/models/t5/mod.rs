@@ -77,16 +77,19 @@ fn names(config: &T5Config, side: Side) -> NameTable {
         Side::Encoder => names.names(&[
             ("layers.*.mlp", "block.*.layer.1.DenseReluDense"),
             ("layers.*.mlp.up", "block.*.layer.1.DenseReluDense.wi"),
-            ("layers.*.mlp.down", "block.*.layer.1.DenseReluDense.wo"),
             ("layers.*.mlp_norm", "block.*.layer.1.layer_norm"),
         ]),
         Side::Decoder => names.names(&[
             ("layers.*.cross", "block.*.layer.1.EncDecAttention"),
             ("layers.*.cross_norm", "block.*.layer.1.layer_norm"),
             ("layers.*.mlp.up", "block.*.layer.2.DenseReluDense.wi"),
-            ("layers.*.mlp.down", "block.*.layer.2.DenseReluDense.wo"),
             ("layers.*.mlp_norm", "block.*.layer.2.layer_norm"),
         ]),
+    };
+    // Large checkpoints leave the range of float16 here.
+    let names = match side {
+        Side::Encoder => names.wide("layers.*.mlp.down", "block.*.layer.1.DenseReluDense.wo"),
+        Side::Decoder => names.wide("layers.*.mlp.down", "block.*.layer.2.DenseReluDense.wo"),
     };
     match (config.is_gated_act, side) {
         (false, _) => names,
@@ -210,7 +213,7 @@ fn body(config: &T5Config, weights: &Weights) -> T5Body {
 
 /// The table of both sides and, unless the checkpoint has another, of the language model's head.
 fn shared(config: &T5Config, weights: &Weights) -> Weight {
-    let names = ["shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"];
+    let names = ["shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight"];
     weights.weight_of(&names, &[config.vocab_size, config.d_model])
 }
 
@@ -292,5 +295,46 @@ impl Head<tasks::QuestionAnswering> for T5 {
         let head = Linear::load(&weights.at("qa_outputs"), config.d_model, config.num_labels, true);
         let body = body(config, &weights.either(&["", "transformer"])).starting(start(config)?);
         Ok(Box::new(Headed::new(body, Span(head))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tch::{Device, Kind};
+
+    use super::*;
+    use crate::weights::{LoadOptions, TensorSource, draw};
+
+    fn config() -> T5Config {
+        T5Config { vocab_size: 11, d_model: 12, d_kv: 5, d_ff: 17, num_layers: 2, num_heads: 3, ..T5Config::default() }
+    }
+
+    fn encode(tensors: &BTreeMap<String, Tensor>, kind: Kind) -> Tensor {
+        let copies = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
+        let options = LoadOptions { kind: Some(kind), ..LoadOptions::default() };
+        let weights = Weights::new(TensorSource::Memory(copies), options);
+        let model = <T5 as Head<tasks::TextEncoding>>::load(&config(), &weights).unwrap();
+        assert!(weights.finish().0.is_clean());
+        let ids = Tensor::arange(11, (Kind::Int64, Device::Cpu)).unsqueeze(0);
+        let mut outputs = model.forward(&Inputs::new().with("input_ids", ids), None).unwrap();
+        outputs.take("last_hidden_state").unwrap()
+    }
+
+    #[test]
+    fn sums_beyond_the_range_of_float16_stay_finite() {
+        let nothing = Weights::nothing();
+        <T5 as Head<tasks::TextEncoding>>::load(&config(), &nothing).unwrap();
+        let seeded = |(name, shape): (String, Vec<i64>)| {
+            let scale = if name.ends_with("wo.weight") { 30_000.0 } else { 1.0 };
+            let tensor = draw(1, &name, &shape, -scale, scale);
+            (name, tensor)
+        };
+        let tensors = nothing.expected().into_iter().map(seeded).collect();
+        let (single, half) = (encode(&tensors, Kind::Float), encode(&tensors, Kind::Half));
+        assert_eq!(half.kind(), Kind::Half);
+        let error = (half.to_kind(Kind::Float) - &single).abs().max().double_value(&[]);
+        assert!(error < 0.02 * single.abs().max().double_value(&[]), "{error}");
     }
 }
