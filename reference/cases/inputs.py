@@ -75,8 +75,10 @@ class Context:
 
     @property
     def length(self) -> int:
-        """Tokens of a row."""
-        return self.options.get("length", 7)
+        """Tokens of a row: room for an image, where there is one, beside the padding."""
+        if "length" in self.options:
+            return self.options["length"]
+        return (image_tokens(self) + 2) * 3 // 2 + 1 if takes_images(self) else 7
 
     @property
     def choices(self) -> int | None:
@@ -134,12 +136,17 @@ def image_tokens(context: Context) -> int:
     return (size // patch) ** 2 + (1 if strategy == "full" else 0)
 
 
+def takes_images(context: Context) -> bool:
+    """Whether images stand among the tokens."""
+    marked = getattr(context.config, "image_token_id", None) is not None
+    return marked and "pixel_values" in inspect.signature(context.model.forward).parameters
+
+
 def place_images(context: Context, ids: torch.Tensor) -> torch.Tensor:
     """Puts the image tokens of one image into each row, at the end but for two tokens."""
-    token = getattr(context.config, "image_token_id", None)
-    if token is not None and "pixel_values" in inspect.signature(context.model.forward).parameters:
+    if takes_images(context):
         count = image_tokens(context)
-        ids[:, -count - 2 : -2] = token
+        ids[:, -count - 2 : -2] = context.config.image_token_id
     return ids
 
 

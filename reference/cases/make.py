@@ -69,6 +69,8 @@ def generation(subject: Subject) -> tuple[Tensors, Tensors, float]:
     prompt = prompt_ids(subject.context)
     others = {name: value for name, value in subject.inputs.items() if name not in TEXT_ARGUMENTS}
     ids, margin = run.greedy(subject.model, prompt, others, NEW_TOKENS)
+    if margin == 0:
+        return {}, {}, margin
     # Speech models bring a `generate` of their own, with rules beyond greedy decoding.
     if "input_ids" in subject.inputs and not set(others) & {"encoder_outputs"}:
         library = run.generated_by_library(subject.model, prompt, others, NEW_TOKENS)
@@ -109,6 +111,8 @@ def observe(subject: Subject, seed: int, tasks: tuple[str, ...]) -> tuple[Tensor
         prompt, result, margin = generation(subject)
         tensors |= {f"input.{name}": value for name, value in prompt.items()}
         tensors |= {f"output.{name}": value for name, value in result.items()}
+        if not result:
+            print("greedy decoding comes upon a tie or the token of an image, and is left out")
         facts["greedy_margin"] = rounded(margin)
     return tensors, facts
 
@@ -163,9 +167,15 @@ def from_checkpoint(source: Path, class_name: str, folder: Path, inputs: Tensors
     given = dict(inputs) if inputs is not None else build(context)
     context.prompt = given.pop("prompt_ids", None)
     layout = checkpoint.Layout(set(checkpoint.saved(model)))
+    in_file = checkpoint.names_in(source)
     subject = Subject(model_class, model, context, given, python_arguments(context, traced=False), layout)
     shows = model.can_generate() and (inputs is None or context.prompt is not None)
     results, facts = observe(subject, 0, tuple(GENERATING) if shows else ())
+    # Gradients are known by the names that saving gives, which older files do not use.
+    if in_file != layout.names:
+        for key in ("gradients", "gradient_noise"):
+            del facts[key]
+        del results["gradients"]
     same_after_reload(subject, model.config)
     folder.mkdir(parents=True)
     for file in sorted(source.glob("model*.safetensors*")):

@@ -160,7 +160,11 @@ def moved(before: torch.Tensor, after: torch.Tensor) -> bool:
 
 
 def greedy(model: Any, prompt: torch.Tensor, others: Tensors, new_tokens: int) -> tuple[torch.Tensor, float]:
-    """Greedy decoding without cache: the ids, and the smallest gap between the best and the second-best logit."""
+    """Greedy decoding without cache: the ids, and the smallest gap between the best and the second-best logit.
+
+    The gap is 0 as well where decoding comes upon the token of an image, which nothing can stand for.
+    """
+    image = getattr(model.config, "image_token_id", None)
     encodes = model.config.is_encoder_decoder
     text = encodes and "input_ids" in inspect.signature(model.forward).parameters
     if text:
@@ -177,7 +181,10 @@ def greedy(model: Any, prompt: torch.Tensor, others: Tensors, new_tokens: int) -
             logits = model(**others, **arguments, use_cache=False).logits[:, -1]
         best = logits.topk(2).values
         margin = min(margin, (best[:, 0] - best[:, 1]).min().item())
-        ids = torch.cat([ids, logits.argmax(-1, keepdim=True)], dim=-1)
+        chosen = logits.argmax(-1, keepdim=True)
+        if image is not None and (chosen == image).any():
+            return ids, 0.0
+        ids = torch.cat([ids, chosen], dim=-1)
     return ids, margin
 
 
