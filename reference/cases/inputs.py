@@ -8,6 +8,8 @@ Options (`[inputs]` of an entry, or `[inputs.cases.<case>]`):
     add, omit    arguments to pass, or not to pass, in spite of the defaults
     python       arguments that are no tensors
     ranges       {pattern of checkpoint names = [low, high]} for weights that the general rule does not suit
+    greedy_position_ids
+                 true where `generate` counts positions otherwise than the model itself (RoBERTa): follow `generate`
     own_tensors  {name = other name}: tensors that a checkpoint holds beside the one they are tied to by default
     hub_names    [[regex, replacement], ...]: writes the checkpoint with the names of older files on the hub
 """
@@ -188,8 +190,8 @@ def decoder_input_ids(context: Context) -> torch.Tensor:
 
 
 def pixel_values(context: Context) -> torch.Tensor:
-    """Images of the size in the config, or of that in the options."""
-    size = getattr(context.vision, "image_size", 23)
+    """Images of the size in the config, or of that in the options; networks that halve it stage by stage get room for it."""
+    size = 37 if hasattr(context.vision, "depths") else getattr(context.vision, "image_size", 23)
     height, width = size if isinstance(size, (list, tuple)) else (size, size)
     height, width = context.options.get("height", height), context.options.get("width", width)
     shape = [context.batch, getattr(context.vision, "num_channels", 3), height, width]
