@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from .draw import seeded, value_range
@@ -81,6 +82,15 @@ def describe(tensors: Tensors, seed: int, overrides: Mapping[str, Sequence[float
 def drawn(weights: dict[str, Any]) -> Tensors:
     """The tensors that weights.json stands for."""
     return {name: seeded(weights["seed"], name, row) for name, row in weights["tensors"].items()}
+
+
+def names_in(folder: Path) -> set[str]:
+    """Names of the tensors in the files of a checkpoint."""
+    found: set[str] = set()
+    for file in folder.glob("model*.safetensors"):
+        with safe_open(file, "pt") as tensors:
+            found |= set(tensors.keys())
+    return found
 
 
 def load(model_class: Any, folder: str | Path) -> Any:

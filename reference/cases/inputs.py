@@ -8,6 +8,8 @@ Options (`[inputs]` of an entry, or `[inputs.cases.<case>]`):
     add, omit    arguments to pass, or not to pass, in spite of the defaults
     python       arguments that are no tensors
     ranges       {pattern of checkpoint names = [low, high]} for weights that the general rule does not suit
+    greedy_position_ids
+                 true where `generate` counts positions otherwise than the model itself (RoBERTa): follow `generate`
     own_tensors  {name = other name}: tensors that a checkpoint holds beside the one they are tied to by default
     hub_names    [[regex, replacement], ...]: writes the checkpoint with the names of older files on the hub
 """
@@ -75,8 +77,10 @@ class Context:
 
     @property
     def length(self) -> int:
-        """Tokens of a row."""
-        return self.options.get("length", 7)
+        """Tokens of a row: room for an image, where there is one, beside the padding."""
+        if "length" in self.options:
+            return self.options["length"]
+        return (image_tokens(self) + 2) * 3 // 2 + 1 if takes_images(self) else 7
 
     @property
     def choices(self) -> int | None:
@@ -134,12 +138,17 @@ def image_tokens(context: Context) -> int:
     return (size // patch) ** 2 + (1 if strategy == "full" else 0)
 
 
+def takes_images(context: Context) -> bool:
+    """Whether images stand among the tokens."""
+    marked = getattr(context.config, "image_token_id", None) is not None
+    return marked and "pixel_values" in inspect.signature(context.model.forward).parameters
+
+
 def place_images(context: Context, ids: torch.Tensor) -> torch.Tensor:
     """Puts the image tokens of one image into each row, at the end but for two tokens."""
-    token = getattr(context.config, "image_token_id", None)
-    if token is not None and "pixel_values" in inspect.signature(context.model.forward).parameters:
+    if takes_images(context):
         count = image_tokens(context)
-        ids[:, -count - 2 : -2] = token
+        ids[:, -count - 2 : -2] = context.config.image_token_id
     return ids
 
 
@@ -181,8 +190,8 @@ def decoder_input_ids(context: Context) -> torch.Tensor:
 
 
 def pixel_values(context: Context) -> torch.Tensor:
-    """Images of the size in the config, or of that in the options."""
-    size = getattr(context.vision, "image_size", 23)
+    """Images of the size in the config, or of that in the options; networks that halve it stage by stage get room for it."""
+    size = 37 if hasattr(context.vision, "depths") else getattr(context.vision, "image_size", 23)
     height, width = size if isinstance(size, (list, tuple)) else (size, size)
     height, width = context.options.get("height", height), context.options.get("width", width)
     shape = [context.batch, getattr(context.vision, "num_channels", 3), height, width]

@@ -59,25 +59,44 @@ def rounded(value: float) -> float:
     return float(f"{value:.1e}")
 
 
-def generates(subject: Subject, tasks: tuple[str, ...]) -> bool:
-    """Whether the case shows greedy decoding."""
-    return bool(GENERATING & set(tasks)) and subject.model.can_generate()
+@dataclass
+class Decoded:
+    """Greedy decoding: its tensors, and the smallest margin of its choices; none where the case does not show it."""
+
+    tensors: Tensors
+    margin: float | None = None
+
+    @property
+    def clear(self) -> bool:
+        """Whether no step was a near tie."""
+        return self.margin is None or self.margin > MARGIN
+
+    @property
+    def varied(self) -> bool:
+        """Whether decoding does more than repeat a token or two."""
+        ids = self.tensors.get("output.generated_ids")
+        return ids is None or all(len(row.unique()) >= 4 for row in ids[:, -NEW_TOKENS:])
 
 
-def generation(subject: Subject) -> tuple[Tensors, Tensors, float]:
-    """Input and output of greedy decoding, and the smallest margin of its choices."""
+def decode(subject: Subject, tasks: tuple[str, ...]) -> Decoded:
+    """Decodes greedily, if the class generates and one of `tasks` is to."""
+    if not GENERATING & set(tasks) or not subject.model.can_generate():
+        return Decoded({})
     prompt = prompt_ids(subject.context)
     others = {name: value for name, value in subject.inputs.items() if name not in TEXT_ARGUMENTS}
-    ids, margin = run.greedy(subject.model, prompt, others, NEW_TOKENS)
+    counted = subject.context.options.get("greedy_position_ids", False)
+    ids, margin = run.greedy(subject.model, prompt, others, NEW_TOKENS, counted)
+    if margin == 0:
+        return Decoded({}, margin)
     # Speech models bring a `generate` of their own, with rules beyond greedy decoding.
-    if "input_ids" in subject.inputs and not set(others) & {"encoder_outputs"}:
+    if margin > MARGIN and "input_ids" in subject.inputs and "encoder_outputs" not in others:
         library = run.generated_by_library(subject.model, prompt, others, NEW_TOKENS)
         if not torch.equal(library, ids):
             raise ValueError(f"generate gives {library.tolist()}, decoding without a cache {ids.tolist()}")
-    return {"prompt_ids": prompt}, {"generated_ids": ids}, margin
+    return Decoded({"input.prompt_ids": prompt, "output.generated_ids": ids}, margin)
 
 
-def observe(subject: Subject, seed: int, tasks: tuple[str, ...]) -> tuple[Tensors, dict[str, Any]]:
+def observe(subject: Subject, seed: int, decoded: Decoded) -> tuple[Tensors, dict[str, Any]]:
     """Everything measured: tensors of case.safetensors and the fields of case.json."""
     python_inputs, inputs = subject.python_inputs, subject.inputs
     with torch.no_grad():
@@ -105,18 +124,10 @@ def observe(subject: Subject, seed: int, tasks: tuple[str, ...]) -> tuple[Tensor
         "gradients": names,
         "gradient_noise": [rounded(value) for value in gap.tolist()],
     }
-    if generates(subject, tasks):
-        prompt, result, margin = generation(subject)
-        tensors |= {f"input.{name}": value for name, value in prompt.items()}
-        tensors |= {f"output.{name}": value for name, value in result.items()}
-        facts["greedy_margin"] = rounded(margin)
+    tensors |= decoded.tensors
+    if decoded.margin is not None:
+        facts["greedy_margin"] = rounded(decoded.margin)
     return tensors, facts
-
-
-def varied(tensors: Tensors) -> bool:
-    """Whether greedy decoding does more than repeat one token."""
-    ids = tensors.get("output.generated_ids")
-    return ids is None or all(len(row.unique()) >= 4 for row in ids[:, -NEW_TOKENS:])
 
 
 def from_entry(entry: Entry, spec: CaseSpec, folder: Path) -> dict[str, Any]:
@@ -135,15 +146,16 @@ def from_entry(entry: Entry, spec: CaseSpec, folder: Path) -> dict[str, Any]:
         model = checkpoint.load_tensors(model_class, config, tensors)
         context = Context(model, spec.class_name, entry.category, spec.inputs, seed)
         subject = Subject(model_class, model, context, build(context), python_arguments(context, spec.traced), layout)
-        results, facts = observe(subject, seed, spec.tasks)
-        if facts.get("greedy_margin", MARGIN + 1) > MARGIN:
-            if varied(results):
-                found = (weights, tensors, subject, results, facts)
+        decoded = decode(subject, spec.tasks)
+        if decoded.clear:
+            if decoded.varied:
+                found = (weights, tensors, subject, decoded)
                 break
-            found = found or (weights, tensors, subject, results, facts)
+            found = found or (weights, tensors, subject, decoded)
     if found is None:
         raise ValueError(f"no seed below {SEEDS} decodes without a near tie")
-    weights, tensors, subject, results, facts = found
+    weights, tensors, subject, decoded = found
+    results, facts = observe(subject, weights["seed"], decoded)
     same_after_reload(subject, config)
     names, origin = checkpoint.origin(model_class, config, tensors)
     dead = run.insensitive(subject.double, origin, names, run.cast(subject.inputs), subject.python_inputs)
@@ -163,9 +175,18 @@ def from_checkpoint(source: Path, class_name: str, folder: Path, inputs: Tensors
     given = dict(inputs) if inputs is not None else build(context)
     context.prompt = given.pop("prompt_ids", None)
     layout = checkpoint.Layout(set(checkpoint.saved(model)))
+    in_file = checkpoint.names_in(source)
     subject = Subject(model_class, model, context, given, python_arguments(context, traced=False), layout)
     shows = model.can_generate() and (inputs is None or context.prompt is not None)
-    results, facts = observe(subject, 0, tuple(GENERATING) if shows else ())
+    decoded = decode(subject, tuple(GENERATING) if shows else ())
+    if decoded.margin == 0:
+        print("greedy decoding comes upon a tie or the token of an image, and is left out")
+    results, facts = observe(subject, 0, decoded)
+    # Gradients are known by the names that saving gives, which older files do not use.
+    if in_file != layout.names:
+        for key in ("gradients", "gradient_noise"):
+            del facts[key]
+        del results["gradients"]
     same_after_reload(subject, model.config)
     folder.mkdir(parents=True)
     for file in sorted(source.glob("model*.safetensors*")):

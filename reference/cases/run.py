@@ -45,8 +45,10 @@ def in_double() -> Iterator[None]:
 
 
 def doubled(model: Any) -> Any:
-    """A copy of `model` in float64."""
-    return copy.deepcopy(model).double()
+    """A copy of `model` in float64, its experts computed one by one: the grouped product has no float64."""
+    double = copy.deepcopy(model).double()
+    double.config._experts_implementation = "eager"
+    return double
 
 
 def flatten(value: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
@@ -159,8 +161,13 @@ def moved(before: torch.Tensor, after: torch.Tensor) -> bool:
     return difference(before, after) > 1e-10 * max(scale, 1e-3)
 
 
-def greedy(model: Any, prompt: torch.Tensor, others: Tensors, new_tokens: int) -> tuple[torch.Tensor, float]:
-    """Greedy decoding without cache: the ids, and the smallest gap between the best and the second-best logit."""
+def greedy(model: Any, prompt: torch.Tensor, others: Tensors, new_tokens: int, counted: bool) -> tuple[torch.Tensor, float]:
+    """Greedy decoding without cache: the ids, and the smallest gap between the best and the second-best logit.
+
+    With `counted`, positions are passed counted from 0, as `generate` does even for models whose own begin elsewhere.
+    The gap is 0 as well where decoding comes upon the token of an image, which nothing can stand for.
+    """
+    image = getattr(model.config, "image_token_id", None)
     encodes = model.config.is_encoder_decoder
     text = encodes and "input_ids" in inspect.signature(model.forward).parameters
     if text:
@@ -173,11 +180,16 @@ def greedy(model: Any, prompt: torch.Tensor, others: Tensors, new_tokens: int) -
             arguments = {"input_ids": prompt, "decoder_input_ids": ids}
         else:
             arguments = {"decoder_input_ids" if encodes else "input_ids": ids}
+        if counted:
+            arguments["position_ids"] = torch.arange(ids.shape[1]).expand(ids.shape)
         with torch.no_grad():
             logits = model(**others, **arguments, use_cache=False).logits[:, -1]
         best = logits.topk(2).values
         margin = min(margin, (best[:, 0] - best[:, 1]).min().item())
-        ids = torch.cat([ids, logits.argmax(-1, keepdim=True)], dim=-1)
+        chosen = logits.argmax(-1, keepdim=True)
+        if image is not None and (chosen == image).any():
+            return ids, 0.0
+        ids = torch.cat([ids, chosen], dim=-1)
     return ids, margin
 
 

@@ -29,7 +29,10 @@ RULES: list[tuple[str, int]] = [
     (r"classifier_proj_size|proj_codevector_dim|codevector_dim", 18),
     (r"num_mel_bins", 10),
     (r"num_experts|num_local_experts|n_routed_experts", 4),
+    (r"num_experts_per_tok|num_experts_per_token|moe_topk|num_selected_experts", 2),
     (r"sliding_window|attention_window", 5),
+    (r"num_conv_pos_embeddings", 6),
+    (r"num_conv_pos_embedding_groups", 2),
 ]
 LISTS: list[tuple[str, int, int]] = [
     (r"depths", 1, 0),
