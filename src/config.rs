@@ -122,6 +122,30 @@ pub fn divides(model_type: &str, (whole, size): (&str, i64), (part, by): (&str, 
     Err(Error::config(model_type, whole, format!("{size} must be a multiple of `{part}` ({by})")))
 }
 
+/// One number or several.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(untagged)]
+pub enum OneOrMore {
+    /// One.
+    One(i64),
+    /// Several.
+    Many(Vec<i64>),
+}
+
+impl OneOrMore {
+    /// All of them.
+    pub fn all(&self) -> &[i64] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+}
+
+impl crate::proofs::Takes for OneOrMore {
+    const KIND: crate::proofs::Kind = crate::proofs::ONE_OR_MORE_INTEGERS;
+}
+
 /// A size over two dimensions: one number for both, or height and width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(untagged, expecting = "expected an integer, or a list of height and width")]

@@ -5,6 +5,7 @@ pub mod clip;
 pub mod decoder;
 pub mod gpt2;
 pub mod llama;
+pub mod llava;
 pub mod resnet;
 pub mod seq2seq;
 pub mod t5;

@@ -1,7 +1,6 @@
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::config::positive;
+use crate::config::{OneOrMore, positive};
 use crate::nn::Activation;
 use crate::{Error, Result};
 
@@ -44,7 +43,7 @@ crate::config! {
         /// The token that pads.
         pad_token_id: Option<i64> = Some(0),
         /// The token or tokens that end a sequence.
-        eos_token_id: Option<EndTokens> = Some(EndTokens::One(1)),
+        eos_token_id: Option<OneOrMore> = Some(OneOrMore::One(1)),
         /// The decoder's first token.
         decoder_start_token_id: Option<i64> = None,
     }
@@ -57,20 +56,6 @@ crate::config! {
     ]
     upgrade: upgrade;
     validate: validate;
-}
-
-/// One token or several.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum EndTokens {
-    /// One.
-    One(i64),
-    /// Several.
-    Many(Vec<i64>),
-}
-
-impl crate::proofs::Takes for EndTokens {
-    const KIND: crate::proofs::Kind = crate::proofs::ONE_OR_MORE_INTEGERS;
 }
 
 /// Fills in the fields that follow from others.

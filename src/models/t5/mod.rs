@@ -3,12 +3,13 @@
 
 mod config;
 
-pub use config::{EndTokens, T5Config};
+pub use config::T5Config;
 
 use tch::Tensor;
 use tch_transformers_native::Weight;
 
 use super::seq2seq::{Decoder, Encoded, Encoder, EncoderDecoder, EndTokenClassifier, Start, covers, embedded};
+use crate::config::OneOrMore;
 use crate::inputs::{Argument, Dim, Values};
 use crate::model::{Architecture, Generation, Head, Module};
 use crate::nn::heads::{Bare, Body, Features, Headed, PerToken, Readout, Span, last_tokens};
@@ -269,7 +270,7 @@ impl Head<tasks::Text2textGeneration> for T5 {
 
 impl Head<tasks::TextClassification> for T5 {
     fn load(config: &T5Config, weights: &Weights) -> Result<Box<dyn Module>> {
-        let Some(EndTokens::One(end)) = config.eos_token_id else {
+        let Some(OneOrMore::One(end)) = config.eos_token_id else {
             return Err(Error::config("t5", "eos_token_id", "must be one token; this class reads the decoder there"));
         };
         let place = weights.at("classification_head");
