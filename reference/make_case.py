@@ -2,8 +2,8 @@
 
     python reference/make_case.py --checkpoint DIR --class BertForMaskedLM --out CASE [--inputs FILE.safetensors]
 
-Without --inputs the arguments of `forward` are drawn as for the committed cases. A file of inputs holds the tensors of `forward` by
-argument name and, for greedy decoding, `prompt_ids`; names may begin with `input.`.
+Without --inputs the arguments of `forward` are drawn as for the committed cases. A file of inputs holds the tensors of
+`forward` by argument name and, for greedy decoding, `prompt_ids`; names may begin with `input.`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ def main() -> int:
     parser.add_argument("--class", dest="class_name", required=True, help="class of transformers to load it with")
     parser.add_argument("--out", type=Path, required=True, help="folder of the case; it must not exist")
     parser.add_argument("--inputs", type=Path, help="safetensors file with the arguments of forward")
-    parser.add_argument("--options", type=json.loads, default={}, help='options of the input builder, as JSON: {"length": 12}')
+    parser.add_argument(
+        "--options", type=json.loads, default={}, help='options of the input builder, as JSON: {"length": 12}'
+    )
     arguments = parser.parse_args()
     if not hasattr(transformers, arguments.class_name):
         parser.error(f"transformers {transformers.__version__} has no class {arguments.class_name}")

@@ -1,8 +1,8 @@
 """Makes the reference cases of architectures from their registry entries.
 
-    python reference/make_cases.py bert gpt2      these
-    python reference/make_cases.py --all          every entry
-    python reference/make_cases.py --check bert   makes them again elsewhere and compares with what is committed
+python reference/make_cases.py bert gpt2      these
+python reference/make_cases.py --all          every entry
+python reference/make_cases.py --check bert   makes them again elsewhere and compares with what is committed
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def summary(model_type: str, spec: CaseSpec, case: dict, folder: Path) -> str:
     margin = f", margin {case['greedy_margin']}" if "greedy_margin" in case else ""
     dead = f"\n    insensitive: {', '.join(case['insensitive'])}" if case["insensitive"] else ""
     noise = max(case["noise"].values())
-    return f"{model_type}/{spec.name}: seed {case['seed']}, noise {noise}, std {', '.join(spread)}{margin}, {size} B{dead}"
+    return (
+        f"{model_type}/{spec.name}: seed {case['seed']}, noise {noise}, std {', '.join(spread)}{margin}, {size} B{dead}"
+    )
 
 
 def differences(made: Path, committed: Path) -> list[str]:
@@ -79,7 +81,11 @@ def differences(made: Path, committed: Path) -> list[str]:
         elif path.name == "case.json":
             one, two = json.loads(first.read_text()), json.loads(second.read_text())
             measured = {"noise", "gradient_noise", "greedy_margin"}
-            found += [f"{path}: `{key}` differs" for key in sorted(one.keys() | two.keys()) if key not in measured and one.get(key) != two.get(key)]
+            found += [
+                f"{path}: `{key}` differs"
+                for key in sorted(one.keys() | two.keys())
+                if key not in measured and one.get(key) != two.get(key)
+            ]
         else:
             found.append(f"{path}: differs")
     return found

@@ -79,7 +79,9 @@ class Shrink(unittest.TestCase):
 
     def test_merge_replaces_tables_of_another_type(self) -> None:
         self.assertEqual(merge({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}}), {"a": {"b": 1, "c": 3}})
-        self.assertEqual(merge({"a": {"model_type": "x", "b": 1}}, {"a": {"model_type": "y"}}), {"a": {"model_type": "y"}})
+        self.assertEqual(
+            merge({"a": {"model_type": "x", "b": 1}}, {"a": {"model_type": "y"}}), {"a": {"model_type": "y"}}
+        )
 
 
 class WithDeadParameter(BertModel):

@@ -53,7 +53,7 @@ def saved(model: Any, values: Tensors | None = None) -> Tensors:
 
 
 def renamed(tensors: Tensors, rules: Sequence[Sequence[str]]) -> Tensors:
-    """The tensors under the names that the hub's files use for them: each rule is a regular expression and what replaces it."""
+    """The tensors under the names that files on the hub use: a rule is a regular expression and what replaces it."""
 
     def rename(name: str) -> str:
         for pattern, replacement in rules:
@@ -111,13 +111,16 @@ def load_tensors(model_class: Any, config: Any, tensors: Tensors) -> Any:
 
 
 def origin(model_class: Any, config: Any, tensors: Tensors) -> tuple[list[str], Tensors]:
-    """For each element of the model's parameters and buffers, which checkpoint tensor it is loaded from (from 1; 0: none)."""
+    """For each element of the model's state, which checkpoint tensor it is loaded from (from 1; 0: none)."""
     names = sorted(tensors)
     marked = {name: torch.full_like(tensors[name], place) for place, name in enumerate(names, 1)}
     model = load_tensors(model_class, config, marked)
     state = dict(model.named_parameters()) | dict(model.named_buffers())
     known = set(model.state_dict())
-    return names, {key: value.detach().round().long() if key in known else torch.zeros_like(value).long() for key, value in state.items()}
+    return names, {
+        key: value.detach().round().long() if key in known else torch.zeros_like(value).long()
+        for key, value in state.items()
+    }
 
 
 def trainable(model: Any, layout: Layout) -> list[str]:

@@ -42,7 +42,11 @@ def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     result = dict(base)
     for key, value in change.items():
         old = result.get(key)
-        if isinstance(old, dict) and isinstance(value, dict) and value.get("model_type", old.get("model_type")) == old.get("model_type"):
+        if (
+            isinstance(old, dict)
+            and isinstance(value, dict)
+            and value.get("model_type", old.get("model_type")) == old.get("model_type")
+        ):
             result[key] = merge(old, value)
         else:
             result[key] = value

@@ -33,7 +33,13 @@ TEXT_ARGUMENTS = {
     "input_ids", "attention_mask", "token_type_ids", "position_ids", "decoder_input_ids", "decoder_attention_mask",
     "mc_token_ids",
 }  # fmt: skip
-ON_REQUEST = {"position_ids", "decoder_attention_mask", "encoder_hidden_states", "encoder_attention_mask", "encoder_outputs"}
+ON_REQUEST = {
+    "position_ids",
+    "decoder_attention_mask",
+    "encoder_hidden_states",
+    "encoder_attention_mask",
+    "encoder_outputs",
+}
 # Classes that make the decoder's input themselves by shifting the encoder's.
 SHIFTING = ("ForSequenceClassification", "ForQuestionAnswering")
 
@@ -190,10 +196,10 @@ def decoder_input_ids(context: Context) -> torch.Tensor:
 
 
 def pixel_values(context: Context) -> torch.Tensor:
-    """Images of the size in the config, or of that in the options; networks that halve it stage by stage get room for it."""
-    size = 37 if hasattr(context.vision, "depths") else getattr(context.vision, "image_size", 23)
+    """Images of the size in the config or the options; networks that halve it stage by stage get room for it."""
+    size: Any = 37 if hasattr(context.vision, "depths") else getattr(context.vision, "image_size", 23)
     height, width = size if isinstance(size, (list, tuple)) else (size, size)
-    height, width = context.options.get("height", height), context.options.get("width", width)
+    height, width = int(context.options.get("height", height)), int(context.options.get("width", width))
     shape = [context.batch, getattr(context.vision, "num_channels", 3), height, width]
     return draw(context.seed, "input.pixel_values", shape, -2, 2).float()
 
@@ -213,7 +219,9 @@ def input_features(context: Context) -> torch.Tensor:
 
 def input_values(context: Context) -> torch.Tensor:
     """Raw audio; padded samples are zero."""
-    values = draw(context.seed, "input.input_values", [context.batch, context.options.get("samples", 400)], -1, 1).float()
+    values = draw(
+        context.seed, "input.input_values", [context.batch, context.options.get("samples", 400)], -1, 1
+    ).float()
     return values * mask(context, list(values.shape)) if passes(context, "attention_mask") else values
 
 

@@ -49,7 +49,10 @@ class Subject:
 def compact(value: Any) -> str:
     """JSON with one top-level key a line and nothing else between the values."""
     if isinstance(value, dict) and value:
-        rows = [f"{json.dumps(str(key))}:{json.dumps(item, separators=(',', ':'), sort_keys=True)}" for key, item in value.items()]
+        rows = [
+            f"{json.dumps(str(key))}:{json.dumps(item, separators=(',', ':'), sort_keys=True)}"
+            for key, item in value.items()
+        ]
         return "{\n" + ",\n".join(rows) + "\n}\n"
     return json.dumps(value) + "\n"
 
@@ -166,7 +169,9 @@ def from_entry(entry: Entry, spec: CaseSpec, folder: Path) -> dict[str, Any]:
     return write(folder, subject, weights["seed"], results, facts | {"insensitive": dead})
 
 
-def from_checkpoint(source: Path, class_name: str, folder: Path, inputs: Tensors | None, options: dict[str, Any]) -> dict[str, Any]:
+def from_checkpoint(
+    source: Path, class_name: str, folder: Path, inputs: Tensors | None, options: dict[str, Any]
+) -> dict[str, Any]:
     """Makes a case of somebody's checkpoint as it is. Returns case.json."""
     model_class = getattr(transformers, class_name)
     model = checkpoint.load(model_class, source)

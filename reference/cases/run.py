@@ -129,11 +129,13 @@ def rows(saved: Tensors, names: list[str], seed: int) -> torch.Tensor:
     return result
 
 
-def insensitive(model: Any, origin: Tensors, names: list[str], inputs: Tensors, python_inputs: Mapping[str, Any]) -> list[str]:
+def insensitive(
+    model: Any, origin: Tensors, names: list[str], inputs: Tensors, python_inputs: Mapping[str, Any]
+) -> list[str]:
     """The checkpoint tensors that move no output when changed.
 
-    `model` is in float64, where a tensor whose effect cancels shows as exactly that. `origin` says for each element of the
-    model's parameters and buffers which tensor of `names` (counted from 1) it came from.
+    `model` is in float64, where a tensor whose effect cancels shows as exactly that. `origin` says for each element of
+    the model's parameters and buffers which tensor of `names` (counted from 1) it came from.
     """
     state = dict(model.named_parameters()) | dict(model.named_buffers())
     dead = []
@@ -161,7 +163,9 @@ def moved(before: torch.Tensor, after: torch.Tensor) -> bool:
     return difference(before, after) > 1e-10 * max(scale, 1e-3)
 
 
-def greedy(model: Any, prompt: torch.Tensor, others: Tensors, new_tokens: int, counted: bool) -> tuple[torch.Tensor, float]:
+def greedy(
+    model: Any, prompt: torch.Tensor, others: Tensors, new_tokens: int, counted: bool
+) -> tuple[torch.Tensor, float]:
     """Greedy decoding without cache: the ids, and the smallest gap between the best and the second-best logit.
 
     With `counted`, positions are passed counted from 0, as `generate` does even for models whose own begin elsewhere.
@@ -196,6 +200,8 @@ def greedy(model: Any, prompt: torch.Tensor, others: Tensors, new_tokens: int, c
 def generated_by_library(model: Any, prompt: torch.Tensor, others: Tensors, new_tokens: int) -> torch.Tensor:
     """What `generate` of transformers (with its cache) makes of the same prompt, without end of sequence."""
     model.generation_config = GenerationConfig(
-        do_sample=False, max_new_tokens=new_tokens, decoder_start_token_id=getattr(model.config, "decoder_start_token_id", None)
+        do_sample=False,
+        max_new_tokens=new_tokens,
+        decoder_start_token_id=getattr(model.config, "decoder_start_token_id", None),
     )
     return model.generate(prompt, attention_mask=torch.ones_like(prompt), **others)
