@@ -69,7 +69,7 @@ fn scalar(subject: &Subject, outputs: &Outputs) -> Result<Tensor> {
             let factors = draw(subject.case.about.seed, &format!("output.{name}"), &value.size(), -1.0, 1.0);
             let product = value * factors.to_kind(value.kind()).to_device(value.device());
             let finite = product.where_self(&value.isfinite(), &product.zeros_like());
-            total = total + finite.sum(value.kind()).to_kind(Kind::Double);
+            total += finite.sum(value.kind()).to_kind(Kind::Double);
         }
     }
     Ok(total)
