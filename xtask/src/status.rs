@@ -21,7 +21,7 @@ pub fn run(root: &Path, check: bool) -> Result<ExitCode> {
     if check {
         if fresh != text {
             return Err(amiss(
-                "the status table of README.md is not fresh".into(),
+                "the status table of README.md is not fresh",
                 "cargo xtask verify && cargo xtask status",
             ));
         }
