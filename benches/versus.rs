@@ -123,7 +123,7 @@ fn run(model: &Model, inputs: &Inputs, new_tokens: Option<usize>, output: &str) 
 fn time(iterations: usize, mut once: impl FnMut() -> Result<Tensor>) -> Result<Duration> {
     let start = Instant::now();
     for _ in 0..iterations {
-        once()?;
+        let _ = std::hint::black_box(once()?);
     }
     Ok(start.elapsed())
 }

@@ -175,7 +175,7 @@ pub fn load(config: Value, class: &str, source: TensorSource, options: LoadOptio
         let weights = Weights::new(source, options);
         let module = (class.load)(&config, &weights)?;
         let (report, state) = weights.finish();
-        if !report.is_clean() && !(options.allow_unused && report.is_usable()) {
+        if !(report.is_clean() || options.allow_unused && report.is_usable()) {
             return Err(Error::Weights(Box::new(report)));
         }
         let kind = options.kind.or_else(|| state.kind()).unwrap_or(Kind::Float);

@@ -27,3 +27,8 @@ pub use inputs::Inputs;
 pub use model::Model;
 pub use outputs::Outputs;
 pub use tch_transformers_macros::hf_model;
+
+/// The examples of README.md compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

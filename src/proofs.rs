@@ -1,4 +1,5 @@
 //! What the expansion of `#[hf_model]` asks the compiler to prove: everything here is evaluated while compiling.
+#![expect(clippy::result_large_err, reason = "evaluated while compiling, where nothing can be boxed")]
 
 use crate::config::{IGNORED_EVERYWHERE, ModelConfig};
 use crate::model::{Architecture, Head, Part};

@@ -74,7 +74,7 @@ pub fn declarations(roster: &Roster, category: Category) -> String {
 
 fn declaration(out: &mut String, roster: &Roster, entry: &Entry) -> fmt::Result {
     writeln!(out, "\n// {}", entry.file)?;
-    writeln!(out, "#[hf_model(")?;
+    writeln!(out, "#[tch_transformers::hf_model(")?;
     writeln!(out, "    model_type = {:?},", entry.model_type.value)?;
     writeln!(out, "    category = {:?},", entry.category.name())?;
     if let Some(of) = &entry.of {

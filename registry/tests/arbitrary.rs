@@ -25,7 +25,7 @@ fn scan(text: &str) {
     let alone = Scan::of_texts([("registry/decoder-only/llama.toml", Category::DecoderOnly, text)]);
     if let Ok(roster) = alone.into_roster() {
         assert!(emit::table(&roster).starts_with("//"));
-        assert!(emit::declarations(&roster, Category::DecoderOnly).contains("#[hf_model("));
+        assert!(emit::declarations(&roster, Category::DecoderOnly).contains("hf_model("));
     }
 }
 

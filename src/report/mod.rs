@@ -224,7 +224,7 @@ fn matrix(rows: &[Row]) -> Vec<Cell> {
             failed: count(Status::Failed),
             skipped: count(Status::Skipped),
         };
-        match row.tasks.iter().any(|task| *task == row.case) {
+        match row.tasks.contains(&row.case) {
             true => cells.extend(row.tasks.iter().map(|task| Cell { task: task.clone(), ..cell.clone() })),
             false => cells.push(cell),
         }

@@ -231,7 +231,9 @@ mod tests {
         }
         assert_eq!(comparison.first_divergence(), Some("hidden_states.2"));
         let mut both = Comparison::default();
-        ["decoder_hidden_states.0", "encoder_attentions.1"].map(|name| both.fail(name, String::new()));
+        for name in ["decoder_hidden_states.0", "encoder_attentions.1"] {
+            both.fail(name, String::new());
+        }
         assert_eq!(both.first_divergence(), Some("encoder_attentions.1"));
     }
 }

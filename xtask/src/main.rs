@@ -16,6 +16,7 @@ mod process;
 mod python;
 mod reference;
 mod stamp;
+mod status;
 #[cfg(test)]
 mod testing;
 mod toolchain;
@@ -74,13 +75,19 @@ enum Command {
     Doctor,
     /// Make reference cases with Python transformers, in the virtual environment .reference
     Reference {
-        /// Passed on to reference/make_cases.py
+        /// Passed on to reference/make_cases.py, or with `--checkpoint` to reference/make_case.py
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
     /// Write cases/MANIFEST.sha256, the hash of every file of a reference case
     Manifest {
         /// Write nothing; fail where the manifest differs from the files
+        #[arg(long)]
+        check: bool,
+    },
+    /// Write the coverage that the last report computed into README.md
+    Status {
+        /// Write nothing; fail where README.md says something else
         #[arg(long)]
         check: bool,
     },
@@ -129,6 +136,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Doctor => Ok(doctor::doctor(&root)),
         Command::Reference { args } => reference::run(&root, &args),
         Command::Manifest { check } => manifest::run(&root, check),
+        Command::Status { check } => status::run(&root, check),
     }
 }
 

@@ -128,7 +128,7 @@ impl Mistakes {
     }
 
     /// Notes what occurs twice.
-    fn twice<'a>(&mut self, names: impl IntoIterator<Item = (String, Span)>, what: &'a str) {
+    fn twice(&mut self, names: impl IntoIterator<Item = (String, Span)>, what: &str) {
         let mut seen = Vec::new();
         for (name, span) in names {
             if seen.contains(&name) {

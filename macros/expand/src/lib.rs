@@ -28,7 +28,7 @@ pub fn hf_model(arguments: TokenStream, item: TokenStream) -> syn::Result<TokenS
 pub fn show(declarations: &str, model_type: &str) -> syn::Result<Option<String>> {
     for item in syn::parse_file(declarations)?.items {
         let Item::Mod(mut module) = item else { continue };
-        let Some(at) = module.attrs.iter().position(|attribute| attribute.path().is_ident("hf_model")) else {
+        let Some(at) = module.attrs.iter().position(|attribute| is_hf_model(attribute.path())) else {
             continue;
         };
         let Meta::List(list) = module.attrs.remove(at).meta else { continue };
@@ -38,4 +38,8 @@ pub fn show(declarations: &str, model_type: &str) -> syn::Result<Option<String>>
         }
     }
     Ok(None)
+}
+
+fn is_hf_model(path: &syn::Path) -> bool {
+    path.segments.last().is_some_and(|segment| segment.ident == "hf_model")
 }

@@ -1,7 +1,7 @@
 use tch::{Kind, Tensor};
 
 use crate::error::catch;
-use crate::verify::compare::{Comparison, Difference, NOISE_MULTIPLE, trace_order};
+use crate::verify::compare::{Comparison, Difference, NOISE_MULTIPLE};
 use crate::verify::{Outcome, Subject, checks::Check};
 use crate::weights::{LoadOptions, draw, is_float};
 use crate::{Error, Outputs, Result};
@@ -63,15 +63,21 @@ pub fn gradients(subject: &Subject) -> Result<Outcome> {
 /// The sum of the outputs, each multiplied with values drawn for its name; intermediates do not take part.
 fn scalar(subject: &Subject, outputs: &Outputs) -> Result<Tensor> {
     let mut total = Tensor::zeros([], (Kind::Double, subject.setting.device));
-    for name in subject.case.outputs.keys().filter(|name| trace_order(name).is_none()) {
+    for name in subject.case.outputs.keys().filter(|name| !is_hidden(name)) {
         let value =
             outputs.get(name).ok_or_else(|| Error::case(&subject.case.directory, format!("no output `{name}`")))?;
         if is_float(value.kind()) {
             let factors = draw(subject.case.about.seed, &format!("output.{name}"), &value.size(), -1.0, 1.0);
             let product = value * factors.to_kind(value.kind()).to_device(value.device());
             let finite = product.where_self(&value.isfinite(), &product.zeros_like());
-            total = total + finite.sum(value.kind()).to_kind(Kind::Double);
+            total += finite.sum(value.kind()).to_kind(Kind::Double);
         }
     }
     Ok(total)
+}
+
+/// Whether an output is or belongs to hidden states or attention weights, those of a part included: they take no part
+/// in the scalar.
+fn is_hidden(name: &str) -> bool {
+    name.split('.').any(|part| part.ends_with("hidden_states") || part.ends_with("attentions"))
 }
