@@ -109,10 +109,10 @@ def observe(subject: Subject, seed: int, decoded: Decoded) -> tuple[Tensors, dic
     with run.in_double():
         grads_double = run.gradients(subject.double, run.cast(inputs), python_inputs, seed)
     in_layout = subject.layout(checkpoint.saved(subject.model, grads))
-    table = run.rows(in_layout, names, seed)
+    table = run.rows(in_layout, names, seed).float()
     exact = run.rows(subject.layout(checkpoint.saved(subject.double, grads_double)), names, seed)
     largest = table[:, 1].max().item() if names else 0.0
-    gap = (table - exact).abs().max().item() / largest if largest else 0.0
+    gap = (table.double() - exact).abs().max().item() / largest if largest else 0.0
     buffers = sorted({name for name, value in in_layout.items() if checkpoint.may_train(name, value)} - set(names))
 
     tensors = {f"input.{name}": value for name, value in inputs.items()}

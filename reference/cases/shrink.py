@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, TypeVar
 
 from transformers import CONFIG_MAPPING, PreTrainedConfig
 
@@ -25,6 +25,7 @@ RULES: list[tuple[str, int]] = [
     (r"max_position_embeddings|n_positions|n_ctx|max_source_positions|max_target_positions|seq_length", 24),
     (r"image_size", 6),
     (r"patch_size|encoder_stride", 2),
+    (r"num_channels", 2),
     (r"projection_dim|embedding_size|project_dim", 10),
     (r"classifier_proj_size|proj_codevector_dim|codevector_dim", 10),
     (r"num_mel_bins", 7),
@@ -38,6 +39,8 @@ LISTS: list[tuple[str, int, int]] = [
     (r"depths", 1, 0),
     (r"hidden_sizes|embed_dims|dims|conv_dim|tdnn_dim", 6, 2),
 ]
+Config = TypeVar("Config", bound=PreTrainedConfig)
+
 SPECIAL_ID = re.compile(r"\w+_token_(id|index)")
 
 
@@ -87,8 +90,8 @@ def move_special_ids(default: dict[str, Any], small: dict[str, Any]) -> dict[str
 
 
 def small_config(
-    config_class: type[PreTrainedConfig], tiny: dict[str, Any], extra: dict[str, Any], shallow: bool = False
-) -> PreTrainedConfig:
+    config_class: type[Config], tiny: dict[str, Any], extra: dict[str, Any], shallow: bool = False
+) -> Config:
     """The config of a case; `extra` are settings that its class asks for."""
     arguments = overrides(config_class(), tiny, shallow)
     return config_class(**(extra | arguments))
