@@ -198,8 +198,8 @@ def decoder_input_ids(context: Context) -> torch.Tensor:
 def pixel_values(context: Context) -> torch.Tensor:
     """Images of the size in the config or the options; networks that halve it stage by stage get room for it."""
     size: Any = 37 if hasattr(context.vision, "depths") else getattr(context.vision, "image_size", 23)
-    height, width = size if isinstance(size, (list, tuple)) else (size, size)
-    height, width = context.options.get("height", height), context.options.get("width", width)
+    sides: Any = size if isinstance(size, (list, tuple)) else (size, size)
+    height, width = (int(context.options.get(key, side)) for key, side in zip(("height", "width"), sides, strict=True))
     shape = [context.batch, getattr(context.vision, "num_channels", 3), height, width]
     return draw(context.seed, "input.pixel_values", shape, -2, 2).float()
 

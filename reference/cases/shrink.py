@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, TypeVar
+from typing import Any
 
 from transformers import CONFIG_MAPPING, PreTrainedConfig
 
@@ -39,8 +39,6 @@ LISTS: list[tuple[str, int, int]] = [
     (r"depths", 1, 0),
     (r"hidden_sizes|embed_dims|dims|conv_dim|tdnn_dim", 6, 2),
 ]
-Config = TypeVar("Config", bound=PreTrainedConfig)
-
 SPECIAL_ID = re.compile(r"\w+_token_(id|index)")
 
 
@@ -90,8 +88,8 @@ def move_special_ids(default: dict[str, Any], small: dict[str, Any]) -> dict[str
 
 
 def small_config(
-    config_class: type[Config], tiny: dict[str, Any], extra: dict[str, Any], shallow: bool = False
-) -> Config:
+    config_class: type[PreTrainedConfig], tiny: dict[str, Any], extra: dict[str, Any], shallow: bool = False
+) -> Any:
     """The config of a case; `extra` are settings that its class asks for."""
     arguments = overrides(config_class(), tiny, shallow)
     return config_class(**(extra | arguments))

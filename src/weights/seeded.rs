@@ -121,10 +121,10 @@ impl SeededTensors {
     }
 
     pub(super) fn tensor(&self, name: &str) -> Result<Tensor> {
-        let SeededTensor { shape, kind, values } = self.tensors.get(name).ok_or_else(|| Error::WeightsFile {
-            path: self.path.clone(),
-            message: format!("no tensor `{name}`"),
-        })?;
+        let SeededTensor { shape, kind, values } = self
+            .tensors
+            .get(name)
+            .ok_or_else(|| Error::WeightsFile { path: self.path.clone(), message: format!("no tensor `{name}`") })?;
         let values = match *values {
             Values::All(value) => Tensor::full(&shape[..], value, (Kind::Double, tch::Device::Cpu)),
             Values::Between(low, high) => {
