@@ -45,8 +45,7 @@ struct Drawing {
 impl Drawing {
     /// This one's keys, and those of `default` where it has none.
     fn or(self, default: &Self) -> Self {
-        let own = |this: &Self| this.low.is_some() || this.high.is_some();
-        let (constant, ranged) = (self.value.is_some(), own(&self));
+        let (constant, ranged) = (self.value.is_some(), self.low.is_some() || self.high.is_some());
         Self {
             dtype: self.dtype.or_else(|| default.dtype.clone()),
             low: self.low.or(default.low.filter(|_| !constant)),
