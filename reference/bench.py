@@ -44,7 +44,7 @@ def main() -> None:
     torch.set_num_threads(int(sys.argv[1]))
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    loaded = None
+    loaded: Loaded | None = None
     for line in sys.stdin:
         question = json.loads(line)
         if "load" in question:
@@ -54,6 +54,8 @@ def main() -> None:
             name, output = loaded.run()
             save_file({"output": output.contiguous()}, folder / "output.safetensors")
             answer = {"output": name}
+        elif loaded is None:
+            raise ValueError("nothing is loaded to be timed")
         else:
             start = time.perf_counter()
             for _ in range(question["time"]):

@@ -61,7 +61,7 @@ class Shrink(unittest.TestCase):
 
     def test_sizes_and_special_tokens(self) -> None:
         config = small_config(BertConfig, {"hidden_size": 20}, {})
-        self.assertEqual((config.hidden_size, config.num_hidden_layers, config.vocab_size), (20, 2, 47))
+        self.assertEqual((config.hidden_size, config.num_hidden_layers, config.vocab_size), (20, 2, 21))
         t5 = small_config(T5Config, {"num_layers": 3}, {})
         self.assertEqual((t5.num_layers, t5.num_decoder_layers), (3, 2))
 

@@ -42,8 +42,8 @@ fn every_damaged_file_is_named() {
     refuses("weights.json", |path| std::fs::write(path, "{}").unwrap());
     refuses("case.json", |path| edit(path, "\"class\"", "\"klass\""));
     refuses("case.json", |path| edit(path, "\"seed\":1", "\"seed\":\"one\""));
-    refuses("weights.json", |path| edit(path, "\"shape\":[20]", "\"shape\":[-20]"));
-    refuses("weights.json", |path| edit(path, "\"shape\":[20]", "\"shape\":[4000000000,4000000000]"));
+    refuses("weights.json", |path| edit(path, "\"shape\":[12]", "\"shape\":[-20]"));
+    refuses("weights.json", |path| edit(path, "\"shape\":[12]", "\"shape\":[4000000000,4000000000]"));
 }
 
 #[test]
@@ -117,6 +117,45 @@ fn forward_passes_and_can_fail() {
         forward_after(|tensors| put(tensors, "output.nested.0.thing", tensors[logits].shallow_clone()));
     assert_eq!(status, Status::Failed);
     assert!(detail.contains("`nested.0.thing` is not produced"), "{detail}");
+}
+
+/// Every row of the table of gradients that holds more than rounding counts.
+#[test]
+fn a_gradient_that_does_not_arrive_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let case = copy_of(CASE, folder.path());
+    let path = case.join("case.safetensors");
+    let tensors = safetensors::SafetensorsFile::open(&path).unwrap().tensors().unwrap();
+    let opened = Case::open(&case).unwrap();
+    let names = opened.gradient_names().unwrap();
+    assert_eq!(tensors["gradients"].size(), [names.len() as i64, 2]);
+    assert_eq!(run(Check::Gradients, &case, Setting::default()).status, Status::Passed);
+    for (row, name) in names.iter().enumerate() {
+        let changed: BTreeMap<_, _> = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.copy())).collect();
+        let _ = changed["gradients"].get(row as i64).zero_();
+        safetensors::write(&path, &changed).unwrap();
+        let outcome = run(Check::Gradients, &case, Setting::default());
+        let dead = opened.about.insensitive.contains(name);
+        assert_eq!(outcome.status, if dead { Status::Passed } else { Status::Failed }, "{name}: {}", outcome.detail);
+    }
+}
+
+/// Cases may list the rows of their gradients, and tensors that have none.
+#[test]
+fn rows_of_gradients_can_be_listed_and_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let case = copy_of(CASE, folder.path());
+    let all = Case::open(&case).unwrap().gradient_names().unwrap();
+    let about = case.join("case.json");
+    let listed = format!("\"gradients\":{},\n\"class\"", serde_json::to_string(&all).unwrap());
+    edit(&about, "\"class\"", &listed);
+    assert_eq!(run(Check::Gradients, &case, Setting::default()).status, Status::Passed);
+    refuses("case.safetensors", |path| {
+        edit(&path.with_file_name("case.json"), "\"class\"", "\"gradients\":[\"x\"],\n\"class\"");
+    });
+    let left_out = format!("\"gradients_without\":[{:?}],\n\"class\"", all[0]);
+    refuses("case.safetensors", |path| edit(&path.with_file_name("case.json"), "\"class\"", &left_out));
+    refuses("case.json", |path| edit(path, "\"class\"", "\"gradients_without\":[\"nothing\"],\n\"class\""));
 }
 
 #[test]

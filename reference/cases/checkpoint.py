@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -68,20 +69,32 @@ def renamed(tensors: Tensors, rules: Sequence[Sequence[str]]) -> Tensors:
 
 def describe(tensors: Tensors, seed: int, overrides: Mapping[str, Sequence[float]]) -> dict[str, Any]:
     """The contents of weights.json for tensors of these names, shapes and dtypes."""
-    rows: dict[str, Any] = {}
+    full: dict[str, Any] = {}
     for name in sorted(tensors):
         value = tensors[name]
         if not value.is_floating_point() and not name.endswith("num_batches_tracked"):
             raise ValueError(f"checkpoint tensor `{name}` holds {value.dtype}: it needs a rule of its own")
         low, high = value_range(name, list(value.shape), overrides)
         dtype = str(value.dtype).removeprefix("torch.")
-        rows[name] = {"shape": list(value.shape), "dtype": dtype, "low": low, "high": high}
-    return {"seed": seed, "tensors": rows}
+        full[name] = {"dtype": dtype, "low": plain(low), "high": plain(high)}
+    # What most tensors have stands once.
+    default = dict(Counter(tuple(row.items()) for row in full.values()).most_common(1)[0][0])
+    rows = {
+        name: {"shape": list(tensors[name].shape)} | {key: item for key, item in row.items() if item != default[key]}
+        for name, row in full.items()
+    }
+    return {"seed": seed, "default": default, "tensors": rows}
+
+
+def plain(value: float) -> float:
+    """The number, as an integer where it is one."""
+    return int(value) if value == int(value) else value
 
 
 def drawn(weights: dict[str, Any]) -> Tensors:
     """The tensors that weights.json stands for."""
-    return {name: seeded(weights["seed"], name, row) for name, row in weights["tensors"].items()}
+    default = weights.get("default", {})
+    return {name: seeded(weights["seed"], name, default | row) for name, row in weights["tensors"].items()}
 
 
 def names_in(folder: Path) -> set[str]:
@@ -121,6 +134,11 @@ def origin(model_class: Any, config: Any, tensors: Tensors) -> tuple[list[str], 
         key: value.detach().round().long() if key in known else torch.zeros_like(value).long()
         for key, value in state.items()
     }
+
+
+def may_train(name: str, value: torch.Tensor) -> bool:
+    """Whether a tensor of a checkpoint counts as a parameter unless a case says otherwise."""
+    return value.is_floating_point() and name.rsplit(".", 1)[-1] not in ("running_mean", "running_var")
 
 
 def trainable(model: Any, layout: Layout) -> list[str]:

@@ -65,7 +65,7 @@ def value_range(name: str, shape: Sequence[int], overrides: Mapping[str, Sequenc
         return (0.7, 1.3) if leaf in ("weight", "gamma", "scale") else (-0.3, 0.3)
     if is_table(name):
         return -1.0, 1.0
-    bound = float(f"{math.sqrt(3 / math.prod(shape[1:])):.3g}")
+    bound = float(f"{math.sqrt(3 / math.prod(shape[1:])):.2g}")
     return -bound, bound
 
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 REGISTRY = ROOT / "registry"
 CASES = ROOT / "cases"
+
+LAYERS = re.compile(r"num_hidden_layers|n_layers?|num_layers|depths?|(num_)?(encoder|decoder)_(num_hidden_)?layers")
+GENERATING = {
+    "text-generation", "text2text-generation", "automatic-speech-recognition", "image-text-to-text", "image-to-text",
+    "any-to-any", "audio-text-to-text", "video-text-to-text",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,11 @@ class CaseSpec:
     def traced(self) -> bool:
         """Whether hidden states are recorded."""
         return "feature-extraction" in self.tasks
+
+    @property
+    def shallow(self) -> bool:
+        """Whether one layer will do: what several layers and a cache of theirs do is shown by the other cases."""
+        return not self.traced and not GENERATING & set(self.tasks)
 
 
 @dataclass(frozen=True)
@@ -53,6 +65,19 @@ def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def lowered(sizes: dict[str, Any]) -> dict[str, Any]:
+    """The sizes with one layer wherever several are asked for."""
+
+    def low(key: str, value: Any) -> Any:
+        if isinstance(value, dict):
+            return lowered(value)
+        if LAYERS.fullmatch(key):
+            return [1] * len(value) if isinstance(value, list) else 1
+        return value
+
+    return {key: low(key, value) for key, value in sizes.items()}
+
+
 def load(path: Path) -> Entry:
     """Reads one entry; the folder it lies in is its category."""
     data = tomllib.loads(path.read_text())
@@ -66,7 +91,8 @@ def load(path: Path) -> Entry:
 
     def spec(name: str, class_name: str, own: dict[str, Any], named: tuple[str, ...]) -> CaseSpec:
         options = merge(merge(common, of_case.get(name, {})), own.get("inputs", {}))
-        return CaseSpec(name, class_name, named, merge(tiny, own.get("tiny", {})), options)
+        made = CaseSpec(name, class_name, named, tiny, options)
+        return replace(made, tiny=merge(lowered(tiny) if made.shallow else tiny, own.get("tiny", {})))
 
     cases = [spec(named[0], class_name, {}, tuple(named)) for class_name, named in tasks.items()]
     for part, row in data.get("parts", {}).items():

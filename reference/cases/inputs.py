@@ -86,7 +86,7 @@ class Context:
         """Tokens of a row: room for an image, where there is one, beside the padding."""
         if "length" in self.options:
             return self.options["length"]
-        return (image_tokens(self) + 2) * 3 // 2 + 1 if takes_images(self) else 7
+        return (image_tokens(self) + 2) * 3 // 2 + 1 if takes_images(self) else 6
 
     @property
     def choices(self) -> int | None:
@@ -198,8 +198,8 @@ def decoder_input_ids(context: Context) -> torch.Tensor:
 def pixel_values(context: Context) -> torch.Tensor:
     """Images of the size in the config or the options; networks that halve it stage by stage get room for it."""
     size: Any = 37 if hasattr(context.vision, "depths") else getattr(context.vision, "image_size", 23)
-    height, width = size if isinstance(size, (list, tuple)) else (size, size)
-    height, width = int(context.options.get("height", height)), int(context.options.get("width", width))
+    sides: Any = size if isinstance(size, (list, tuple)) else (size, size)
+    height, width = (int(context.options.get(key, side)) for key, side in zip(("height", "width"), sides, strict=True))
     shape = [context.batch, getattr(context.vision, "num_channels", 3), height, width]
     return draw(context.seed, "input.pixel_values", shape, -2, 2).float()
 
@@ -262,7 +262,7 @@ BUILDERS: dict[str, Builder] = {
     "decoder_attention_mask": lambda c: mask(c, list(decoder_input_ids(c).shape), "decoder_attention_mask"),
     "encoder_hidden_states": lambda c: states(c, "encoder_hidden_states"),
     "encoder_outputs": lambda c: states(c, "encoder_outputs"),
-    "encoder_attention_mask": lambda c: mask(c, [c.batch, 6], "encoder_attention_mask"),
+    "encoder_attention_mask": lambda c: mask(c, [c.batch, 5], "encoder_attention_mask"),
     "pixel_values": pixel_values,
     "bool_masked_pos": bool_masked_pos,
     "input_features": input_features,
@@ -274,7 +274,7 @@ BUILDERS: dict[str, Builder] = {
 
 def states(context: Context, name: str) -> torch.Tensor:
     """Hidden states of an encoder that is not part of the model."""
-    return draw(context.seed, f"input.{name}", [context.batch, 6, context.config.hidden_size], -1.5, 1.5).float()
+    return draw(context.seed, f"input.{name}", [context.batch, 5, context.config.hidden_size], -1.5, 1.5).float()
 
 
 def attention_shape(context: Context) -> list[int]:

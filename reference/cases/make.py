@@ -15,19 +15,15 @@ from safetensors.torch import save_file
 from transformers import CONFIG_MAPPING
 
 from . import checkpoint, run
-from .entry import CaseSpec, Entry
+from .entry import GENERATING, CaseSpec, Entry
 from .inputs import TEXT_ARGUMENTS, Context, build, prompt_ids, python_arguments
 from .shrink import config_for
 
 Tensors = dict[str, torch.Tensor]
 
-NEW_TOKENS = 8
+NEW_TOKENS = 6
 MARGIN = 1e-2
 SEEDS = 40
-GENERATING = {
-    "text-generation", "text2text-generation", "automatic-speech-recognition", "image-text-to-text", "image-to-text",
-    "any-to-any", "audio-text-to-text", "video-text-to-text",
-}  # fmt: skip
 
 
 @dataclass
@@ -112,9 +108,12 @@ def observe(subject: Subject, seed: int, decoded: Decoded) -> tuple[Tensors, dic
     grads = run.gradients(subject.model, inputs, python_inputs, seed)
     with run.in_double():
         grads_double = run.gradients(subject.double, run.cast(inputs), python_inputs, seed)
-    table = run.rows(subject.layout(checkpoint.saved(subject.model, grads)), names, seed)
+    in_layout = subject.layout(checkpoint.saved(subject.model, grads))
+    table = run.rows(in_layout, names, seed).float()
     exact = run.rows(subject.layout(checkpoint.saved(subject.double, grads_double)), names, seed)
-    gap = (table - exact).abs().amax(dim=1)
+    largest = table[:, 1].max().item() if names else 0.0
+    gap = (table.double() - exact).abs().max().item() / largest if largest else 0.0
+    buffers = sorted({name for name, value in in_layout.items() if checkpoint.may_train(name, value)} - set(names))
 
     tensors = {f"input.{name}": value for name, value in inputs.items()}
     tensors |= {f"output.{name}": value.contiguous() for name, value in single.items()}
@@ -124,9 +123,10 @@ def observe(subject: Subject, seed: int, decoded: Decoded) -> tuple[Tensors, dic
         "outputs": list(single),
         "python_inputs": python_inputs,
         "noise": noise,
-        "gradients": names,
-        "gradient_noise": [rounded(value) for value in gap.tolist()],
+        "gradient_noise": rounded(gap),
     }
+    if buffers:
+        facts["gradients_without"] = buffers
     tensors |= decoded.tensors
     if decoded.margin is not None:
         facts["greedy_margin"] = rounded(decoded.margin)
@@ -136,7 +136,7 @@ def observe(subject: Subject, seed: int, decoded: Decoded) -> tuple[Tensors, dic
 def from_entry(entry: Entry, spec: CaseSpec, folder: Path) -> dict[str, Any]:
     """Makes a case of an entry: drawn weights, small sizes. Returns case.json."""
     model_class = getattr(transformers, spec.class_name)
-    config = config_for(model_class, CONFIG_MAPPING[entry.model_type], spec.tiny)
+    config = config_for(model_class, CONFIG_MAPPING[entry.model_type], spec.tiny, spec.shallow)
     hub_names = spec.inputs.get("hub_names", ())
     shapes = checkpoint.renamed(checkpoint.saved(model_class(config)), hub_names)
     shapes |= {name: shapes[other].clone() for name, other in spec.inputs.get("own_tensors", {}).items()}
@@ -189,8 +189,8 @@ def from_checkpoint(
     results, facts = observe(subject, 0, decoded)
     # Gradients are known by the names that saving gives, which older files do not use.
     if in_file != layout.names:
-        for key in ("gradients", "gradient_noise"):
-            del facts[key]
+        for key in ("gradients_without", "gradient_noise"):
+            facts.pop(key, None)
         del results["gradients"]
     same_after_reload(subject, model.config)
     folder.mkdir(parents=True)
@@ -232,8 +232,13 @@ def write(folder: Path, subject: Subject, seed: int, results: Tensors, facts: di
 
 def weights_text(weights: dict[str, Any]) -> str:
     """weights.json with one tensor a line."""
-    rows = [f"{json.dumps(name)}:{json.dumps(row, separators=(',', ':'))}" for name, row in weights["tensors"].items()]
-    return f'{{"seed":{weights["seed"]},"tensors":{{\n' + ",\n".join(rows) + "\n}}\n"
+
+    def text(value: Any) -> str:
+        return json.dumps(value, separators=(",", ":"))
+
+    rows = [f"{text(name)}:{text(row)}" for name, row in weights["tensors"].items()]
+    head = f'{{"seed":{weights["seed"]},"default":{text(weights["default"])},"tensors":{{\n'
+    return head + ",\n".join(rows) + "\n}}\n"
 
 
 def defaults(model_type: str) -> str:

@@ -7,27 +7,28 @@ from typing import Any
 
 from transformers import CONFIG_MAPPING, PreTrainedConfig
 
-from .entry import merge
+from .entry import lowered, merge
 
 # Sizes differ from each other wherever an architecture allows it, so that no two axes can be confused unnoticed.
 RULES: list[tuple[str, int]] = [
-    (r"(\w+_)?vocab_size", 47),
+    (r"(\w+_)?vocab_size", 21),
     # The encoder has more layers than the decoder: caches of transformers are made for the number of the encoder's.
     (r"(num_)?encoder_layers", 3),
     (r"num_hidden_layers|n_layers?|num_layers|depth|(num_)?decoder_layers|decoder_num_hidden_layers", 2),
-    (r"hidden_size|d_model|n_embd|embed_dim|hidden_dim|dim|width", 24),
+    (r"hidden_size|d_model|n_embd|embed_dim|hidden_dim|dim|width", 12),
     (r"num_attention_heads|n_heads?|num_heads|encoder_attention_heads", 4),
     (r"decoder_attention_heads", 3),
     (r"num_key_value_heads|num_kv_heads|n_head_kv", 2),
-    (r"head_dim|d_kv|attention_head_dim", 8),
-    (r"intermediate_size|encoder_ffn_dim|ffn_dim|d_ff|n_inner|ffn_hidden_size", 28),
-    (r"decoder_ffn_dim|moe_intermediate_size|shared_expert_intermediate_size", 20),
-    (r"max_position_embeddings|n_positions|n_ctx|max_source_positions|max_target_positions|seq_length", 48),
-    (r"image_size", 9),
-    (r"patch_size|encoder_stride", 3),
-    (r"projection_dim|embedding_size|project_dim", 20),
-    (r"classifier_proj_size|proj_codevector_dim|codevector_dim", 18),
-    (r"num_mel_bins", 10),
+    (r"head_dim|d_kv|attention_head_dim", 6),
+    (r"intermediate_size|encoder_ffn_dim|ffn_dim|d_ff|n_inner|ffn_hidden_size", 18),
+    (r"decoder_ffn_dim|moe_intermediate_size|shared_expert_intermediate_size", 14),
+    (r"max_position_embeddings|n_positions|n_ctx|max_source_positions|max_target_positions|seq_length", 24),
+    (r"image_size", 6),
+    (r"patch_size|encoder_stride", 2),
+    (r"num_channels", 2),
+    (r"projection_dim|embedding_size|project_dim", 10),
+    (r"classifier_proj_size|proj_codevector_dim|codevector_dim", 10),
+    (r"num_mel_bins", 7),
     (r"num_experts|num_local_experts|n_routed_experts", 4),
     (r"num_experts_per_tok|num_experts_per_token|moe_topk|num_selected_experts", 2),
     (r"sliding_window|attention_window", 5),
@@ -36,7 +37,7 @@ RULES: list[tuple[str, int]] = [
 ]
 LISTS: list[tuple[str, int, int]] = [
     (r"depths", 1, 0),
-    (r"hidden_sizes|embed_dims|dims|conv_dim|tdnn_dim", 8, 2),
+    (r"hidden_sizes|embed_dims|dims|conv_dim|tdnn_dim", 6, 2),
 ]
 SPECIAL_ID = re.compile(r"\w+_token_(id|index)")
 
@@ -54,8 +55,8 @@ def shrunk(key: str, value: Any) -> Any:
     return None
 
 
-def overrides(config: PreTrainedConfig, tiny: dict[str, Any]) -> dict[str, Any]:
-    """Arguments for the class of `config` that make it small, with those of the entry on top."""
+def overrides(config: PreTrainedConfig, tiny: dict[str, Any], shallow: bool = False) -> dict[str, Any]:
+    """Arguments for the class of `config` that make it small, with those of the entry on top; `shallow`: of one layer."""
     result: dict[str, Any] = {}
     sub_configs = set(config.sub_configs)
     for key, value in config.to_dict().items():
@@ -66,8 +67,8 @@ def overrides(config: PreTrainedConfig, tiny: dict[str, Any]) -> dict[str, Any]:
         if (wanted := change.get("model_type")) and (sub is None or wanted != sub.model_type):
             sub = CONFIG_MAPPING[wanted]()
         if isinstance(sub, PreTrainedConfig):
-            result[key] = {"model_type": sub.model_type} | overrides(sub, change)
-    result = merge(result, tiny)
+            result[key] = {"model_type": sub.model_type} | overrides(sub, change, shallow)
+    result = merge(lowered(result) if shallow else result, tiny)
     return move_special_ids(config.to_dict(), result)
 
 
@@ -86,13 +87,17 @@ def move_special_ids(default: dict[str, Any], small: dict[str, Any]) -> dict[str
     return small | {key: order[value] for key, value in outside.items()}
 
 
-def small_config(config_class: type[PreTrainedConfig], tiny: dict[str, Any], extra: dict[str, Any]) -> PreTrainedConfig:
+def small_config(
+    config_class: type[PreTrainedConfig], tiny: dict[str, Any], extra: dict[str, Any], shallow: bool = False
+) -> Any:
     """The config of a case; `extra` are settings that its class asks for."""
-    arguments = overrides(config_class(), tiny)
+    arguments = overrides(config_class(), tiny, shallow)
     return config_class(**(extra | arguments))
 
 
-def config_for(model_class: Any, architecture: type[PreTrainedConfig], tiny: dict[str, Any]) -> PreTrainedConfig:
+def config_for(
+    model_class: Any, architecture: type[PreTrainedConfig], tiny: dict[str, Any], shallow: bool = False
+) -> PreTrainedConfig:
     """The small config for `model_class`: the architecture's own, or the sub-config that the class is made for."""
     extra: dict[str, Any] = {}
     name = model_class.__name__
@@ -103,9 +108,9 @@ def config_for(model_class: Any, architecture: type[PreTrainedConfig], tiny: dic
         whole = architecture()
         for key in whole.sub_configs:
             if isinstance(getattr(whole, key, None), own):
-                return small_config(own, overrides(whole, tiny)[key] | {}, extra)
-        return small_config(own, tiny, extra)
+                return small_config(own, overrides(whole, tiny, shallow)[key], extra, shallow)
+        return small_config(own, tiny, extra, shallow)
     # Classes that generate are causal; shared encoder code is made so by this switch.
     if name.endswith(("LMHeadModel", "ForCausalLM")) and "is_decoder" in architecture().to_dict():
         extra["is_decoder"] = True
-    return small_config(own, tiny, extra)
+    return small_config(own, tiny, extra, shallow)

@@ -9,7 +9,7 @@ use tch::Tensor;
 
 use super::compare::trace_order;
 use crate::error::catch;
-use crate::weights::{TensorSource, safetensors::SafetensorsFile};
+use crate::weights::{TensorSource, is_float, safetensors::SafetensorsFile};
 use crate::{Error, Inputs, Result, config};
 
 /// The file that makes a folder a case.
@@ -32,12 +32,15 @@ pub struct About {
     /// Python's float32 against its float64, largest absolute difference per output.
     #[serde(default)]
     pub noise: BTreeMap<String, f64>,
-    /// Checkpoint names of the rows of the tensor `gradients`.
+    /// Checkpoint names of the rows of the tensor `gradients`, where they are not those of all parameters.
     #[serde(default)]
-    pub gradients: Vec<String>,
-    /// Python's noise on each row of it.
+    pub gradients: Option<Vec<String>>,
+    /// Floating-point tensors of the checkpoint that are no parameters, batch statistics aside.
     #[serde(default)]
-    pub gradient_noise: Vec<f64>,
+    pub gradients_without: Vec<String>,
+    /// Python's noise on the tensor `gradients`, as a part of the largest norm in it.
+    #[serde(default)]
+    pub gradient_noise: Option<f64>,
     /// Tensors of the checkpoint that move no output.
     #[serde(default)]
     pub insensitive: Vec<String>,
@@ -56,7 +59,7 @@ pub struct Case {
     pub inputs: BTreeMap<String, Tensor>,
     /// What `forward` returned in Python.
     pub outputs: BTreeMap<String, Tensor>,
-    /// Per row of [`About::gradients`]: the gradient's product with drawn values, and its norm; `[rows, 2]`.
+    /// Per name in [`Case::gradient_names`]: the gradient's product with drawn values, and its norm; `[rows, 2]`.
     pub gradients: Option<Tensor>,
     /// The prompt of greedy decoding, and what came of it.
     pub decoding: Option<(Tensor, Tensor)>,
@@ -104,16 +107,34 @@ impl Case {
         if !decoding.as_ref().is_none_or(fits) {
             return Err(Error::case(path, "`input.prompt_ids` and `output.generated_ids` must be [batch, tokens]"));
         }
-        let rows = about.gradients.len() as i64;
-        if gradients.as_ref().is_some_and(|gradients| gradients.size() != [rows, 2]) {
-            return Err(Error::case(
-                path,
-                format!("`gradients` must be [{rows}, 2], as many rows as names in {ABOUT}"),
-            ));
-        }
         let case = Self { directory: directory.into(), config, about, inputs, outputs, gradients, decoding };
-        case.source()?;
+        let names = case.gradient_names()?;
+        let rows = names.len() as i64;
+        if case.gradients.as_ref().is_some_and(|gradients| gradients.size() != [rows, 2]) {
+            return Err(Error::case(path, format!("`gradients` must be [{rows}, 2], a row for each parameter")));
+        }
         Ok(case)
+    }
+
+    /// Checkpoint names of the rows of [`Case::gradients`]: those listed, or else all floating-point tensors of the
+    /// weights, sorted, without [`About::gradients_without`] and the statistics of batch norms.
+    ///
+    /// # Errors
+    /// [`Error::Case`] when the weights cannot be opened, or do not have a name that is to be left out.
+    pub fn gradient_names(&self) -> Result<Vec<String>> {
+        let source = self.source()?;
+        if let Some(listed) = &self.about.gradients {
+            return Ok(listed.clone());
+        }
+        let without = &self.about.gradients_without;
+        if let Some(unknown) = without.iter().find(|name| source.kind(name).is_none()) {
+            let message = format!("`gradients_without` names `{unknown}`, which is not among the weights");
+            return Err(Error::case(self.directory.join(ABOUT), message));
+        }
+        let statistics = |name: &str| matches!(name.rsplit('.').next(), Some("running_mean" | "running_var"));
+        let mut names = source.names();
+        names.retain(|name| source.kind(name).is_some_and(is_float) && !without.contains(name) && !statistics(name));
+        Ok(names)
     }
 
     /// Opens the weights.

@@ -266,6 +266,7 @@ impl Weights {
             return other.clone();
         }
         let (stored, layout) = self.resolve(name);
+        self.loader.log.borrow_mut().interchangeable.insert(stored.clone());
         let own = self.read(&stored, layout, &other.size());
         if own.equal(other) {
             return other.clone();
@@ -297,7 +298,7 @@ impl Weights {
         self.loader.log.borrow().expected.clone()
     }
 
-    /// Stored names of parameters that were asked for under several names, any of which will do.
+    /// Stored names of parameters that a checkpoint may lack, because another name stands in for them.
     pub fn interchangeable(&self) -> BTreeSet<String> {
         self.loader.log.borrow().interchangeable.clone()
     }

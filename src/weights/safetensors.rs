@@ -48,6 +48,11 @@ impl SafetensorsFile {
         Some(self.metadata.info(name)?.shape.iter().map(|size| *size as i64).collect())
     }
 
+    /// The dtype of a tensor, or `None` where there is no such name.
+    pub fn kind(&self, name: &str) -> Option<Kind> {
+        kind(self.metadata.info(name)?.dtype)
+    }
+
     /// Reads one tensor.
     pub fn tensor(&self, name: &str) -> Result<Tensor> {
         let damaged = |message: String| Error::WeightsFile { path: self.path.clone(), message };

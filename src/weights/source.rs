@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::{safetensors::SafetensorsFile, seeded::SeededTensors};
 use crate::{Error, Result};
@@ -51,6 +51,15 @@ impl TensorSource {
             Self::File(file) => file.shape(name),
             Self::Seeded(seeded) => seeded.shape(name),
             Self::Memory(tensors) => tensors.get(name).map(Tensor::size),
+        }
+    }
+
+    /// The dtype of a tensor, or `None` where there is no such name.
+    pub fn kind(&self, name: &str) -> Option<Kind> {
+        match self {
+            Self::File(file) => file.kind(name),
+            Self::Seeded(seeded) => seeded.kind(name),
+            Self::Memory(tensors) => tensors.get(name).map(Tensor::kind),
         }
     }
 

@@ -29,8 +29,14 @@ pub fn gradients(subject: &Subject) -> Result<Outcome> {
         .map_err(|error| Error::case(&subject.case.directory, error.to_string()))?;
     let largest = rows.iter().map(|row| row[1]).fold(0.0, f64::max);
 
+    let calibrated = match (about.gradient_noise, subject.setting.tolerance) {
+        (_, Some(relative)) => relative,
+        (Some(noise), None) => (NOISE_MULTIPLE * noise).max(FLOOR),
+        (None, None) => WITHOUT_NOISE,
+    } * largest;
+
     let mut comparison = Comparison::default();
-    for (index, (name, row)) in about.gradients.iter().zip(&rows).enumerate() {
+    for (name, row) in subject.case.gradient_names()?.iter().zip(&rows) {
         if !model.state().names().any(|known| known == name) {
             comparison.fail(name, format!("`{name}` is no parameter"));
             continue;
@@ -42,11 +48,6 @@ pub fn gradients(subject: &Subject) -> Result<Outcome> {
                 ((&gradient * factors).sum(Kind::Double).double_value(&[]), gradient.norm().double_value(&[]))
             }
             None => (0.0, 0.0),
-        };
-        let calibrated = match (about.gradient_noise.get(index), subject.setting.tolerance) {
-            (_, Some(relative)) => relative * largest,
-            (Some(noise), None) => (NOISE_MULTIPLE * noise).max(FLOOR * largest),
-            (None, None) => WITHOUT_NOISE * largest,
         };
         let tolerance = calibrated * subject.factor(Check::Gradients, name);
         for (what, value, expected) in [("product", product, row[0]), ("norm", norm, row[1])] {
