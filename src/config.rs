@@ -105,12 +105,22 @@ pub fn model_type(json: &Value) -> Result<&str> {
     })
 }
 
-/// Checks that `count` is positive, for sizes that divide or shape something.
+/// Layers that a model may have at most: ten times what the deepest have. A larger number is a mistake, and nothing is
+/// allocated for it.
+const MOST_LAYERS: i64 = 10_000;
+
+/// Any other size at most.
+const MOST: i64 = i32::MAX as i64;
+
+/// Checks that each of `sizes`, which count or shape something, is at least 1 and of this world.
 pub fn positive(model_type: &str, sizes: &[(&str, i64)]) -> Result<()> {
-    match sizes.iter().find(|(_, count)| *count < 1) {
-        Some((field, count)) => Err(Error::config(model_type, *field, format!("must be at least 1, got {count}"))),
-        None => Ok(()),
+    for (field, count) in sizes {
+        let most = if field.contains("layers") { MOST_LAYERS } else { MOST };
+        if !(1..=most).contains(count) {
+            return Err(Error::config(model_type, *field, format!("must be from 1 to {most}, got {count}")));
+        }
     }
+    Ok(())
 }
 
 /// Checks that `whole` is a multiple of `part`.

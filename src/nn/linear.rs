@@ -13,7 +13,7 @@ pub struct Linear {
 impl Linear {
     /// Loads `weight` `[outputs, inputs]` and, if wanted, `bias` `[outputs]`.
     pub fn load(weights: &Weights, inputs: i64, outputs: i64, bias: bool) -> Self {
-        Self { weight: weights.weight("weight", &[outputs, inputs]), bias: weights.weight_if(bias, "bias", &[outputs]) }
+        Self { weight: weights.matrix("weight", &[outputs, inputs]), bias: weights.weight_if(bias, "bias", &[outputs]) }
     }
 
     /// Loads several layers on the same inputs as one: `(path, outputs)` each, outputs side by side.

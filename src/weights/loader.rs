@@ -195,6 +195,23 @@ impl Weights {
         tensor
     }
 
+    /// The parameter `name` of `shape`, as [`Weights::weight`], for matrices that vectors are multiplied with.
+    pub fn matrix(&self, name: &str, shape: &[i64]) -> Weight {
+        let (stored, layout) = self.resolve(name);
+        let mut tensor = self.read(&stored, layout, shape);
+        if shape.len() == 2 && self.by_columns() && self.loader.log.borrow().report.is_usable() {
+            tensor = tensor.tr().contiguous().tr();
+        }
+        self.keep(&stored, layout, &tensor);
+        Weight::new(tensor)
+    }
+
+    /// Whether matrices lie in memory column by column: on the CPU, a single vector is multiplied with such a matrix at
+    /// the speed of memory, which the other order falls short of by half. For many vectors the order makes no difference.
+    fn by_columns(&self) -> bool {
+        self.loader.options.device == Device::Cpu && !self.loader.options.trainable
+    }
+
     /// Several parameters as one: `parts` are `(path, rows)`, laid one after the other in rows of shape `rest`.
     ///
     /// Each part stays a parameter of its own in the checkpoint.
@@ -206,9 +223,10 @@ impl Weights {
     /// As [`Weights::fused`], with zeros for the parts that do not exist: `(path, rows, exists)` each.
     pub fn fused_some(&self, parts: &[(&str, i64, bool)], name: &str, rest: &[i64]) -> Weight {
         if let [(path, rows, true)] = parts {
-            return self.at(path).weight(name, &[&[*rows][..], rest].concat());
+            let shape = [&[*rows][..], rest].concat();
+            return self.at(path).matrix(name, &shape);
         }
-        let mut tensors = Vec::with_capacity(parts.len());
+        let mut tensors: Vec<Tensor> = Vec::with_capacity(parts.len());
         let mut kept = Vec::with_capacity(parts.len());
         let mut start = 0;
         for (path, rows, exists) in parts {
@@ -219,11 +237,21 @@ impl Weights {
                 kept.push((stored, layout, start, *rows));
                 tensor
             } else {
-                Tensor::zeros(&shape, (self.loader.options.kind.unwrap_or(Kind::Float), self.device()))
+                let kind = tensors.first().map_or(self.loader.options.kind.unwrap_or(Kind::Float), Tensor::kind);
+                Tensor::zeros([0i64; 0], (kind, self.device())).expand(&shape, false)
             });
             start += rows;
         }
-        let whole = Tensor::cat(&tensors, 0);
+        if !self.loader.log.borrow().report.is_usable() {
+            // Loading has failed already: whatever a wrong configuration asks for is not allocated.
+            return Weight::new(
+                Tensor::zeros([0i64; 0], (Kind::Float, self.device())).expand([&[start], rest].concat(), false),
+            );
+        }
+        let whole = match rest {
+            [_] if self.by_columns() => Tensor::cat(&tensors.iter().map(Tensor::tr).collect::<Vec<_>>(), 1).tr(),
+            _ => Tensor::cat(&tensors, 0),
+        };
         for (stored, layout, start, rows) in kept {
             self.keep(&stored, layout, &whole.narrow(0, start, rows));
         }

@@ -156,7 +156,7 @@ impl Body for BertBody {
 fn prediction(config: &BertConfig, weights: &Weights, body: &BertBody) -> Prediction {
     let table = match config.tie_word_embeddings {
         true => body.word.table(),
-        false => weights.weight("cls.predictions.decoder.weight", &[config.vocab_size, config.hidden_size]),
+        false => weights.matrix("cls.predictions.decoder.weight", &[config.vocab_size, config.hidden_size]),
     };
     let names = NameTable::new().names(&[("dense", "transform.dense"), ("norm", "transform.LayerNorm")]);
     let head = weights.at("cls.predictions").named(names);

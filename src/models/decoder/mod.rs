@@ -150,7 +150,7 @@ impl DecoderBody {
         let shape = [self.spec.vocab_size, self.spec.hidden];
         let table = match self.spec.lm_head.tied {
             true => head.weight_tied("weight", &self.token.table()),
-            false => head.weight("weight", &shape),
+            false => head.matrix("weight", &shape),
         };
         Linear::tied(table, head.weight_if(self.spec.lm_head.bias, "bias", &shape[..1]))
     }

@@ -194,12 +194,11 @@ impl Head<tasks::ImageTextToText> for Llava {
     fn load(config: &LlavaConfig, weights: &Weights) -> Result<Box<dyn Module>> {
         let body = LlavaBody::load(config, weights)?;
         let names = ["language_model.lm_head.weight", "lm_head.weight"];
-        let matrix = match config.tie_word_embeddings {
-            true => names
-                .iter()
-                .find(|name| weights.has(name))
-                .map_or_else(|| body.table.clone(), |name| weights.weight_tied(name, &body.table)),
-            false => weights.weight_of(&names, &body.table.size()),
+        let stored = names.into_iter().find(|name| weights.has(name));
+        let matrix = match (config.tie_word_embeddings, stored) {
+            (true, None) => body.table.clone(),
+            (true, Some(name)) => weights.weight_tied(name, &body.table),
+            (false, stored) => weights.matrix(stored.unwrap_or(names[0]), &body.table.size()),
         };
         let head = NextToken(Linear::tied(matrix, None));
         Ok(Box::new(Headed::generating(body, head, Generation::DecoderOnly)))

@@ -215,7 +215,7 @@ fn body(config: &WhisperConfig, weights: &Weights) -> WhisperBody {
 fn output(config: &WhisperConfig, weights: &Weights, decoder: &WhisperDecoder) -> NextToken {
     let table: Weight = match config.tie_word_embeddings {
         true => weights.weight_tied("proj_out.weight", &decoder.tokens.table()),
-        false => weights.weight("proj_out.weight", &[config.vocab_size, config.d_model]),
+        false => weights.matrix("proj_out.weight", &[config.vocab_size, config.d_model]),
     };
     NextToken(Linear::tied(table, None))
 }
