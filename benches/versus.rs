@@ -23,7 +23,7 @@ struct Args {
     rows: Vec<String>,
     /// The Python interpreter that has the pinned packages.
     #[arg(long)]
-    python: Option<PathBuf>,
+    python: PathBuf,
     /// Threads of both; all cores when not given.
     #[arg(long)]
     threads: Option<i32>,
@@ -50,14 +50,15 @@ struct Figures {
 }
 
 fn main() -> Result<()> {
-    let args = Args::parse();
-    let Some(interpreter) = &args.python else {
+    // Plain `cargo bench` runs this target too, with options for criterion.
+    if !std::env::args().any(|argument| argument.starts_with("--python")) {
         println!("needs the pinned Python: run `cargo xtask bench --against python`");
         return Ok(());
-    };
+    }
+    let args = Args::parse();
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get() as i32));
     tch::set_num_threads(threads);
-    let mut python = Python::start(interpreter, threads)?;
+    let mut python = Python::start(&args.python, threads)?;
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("versus");
     println!("{threads} threads, {} rounds of at least {} s each, medians", args.rounds, args.turn);
     println!("| row | Rust ms | Python ms | Rust / Python | largest difference |\n|---|---:|---:|---:|---:|");

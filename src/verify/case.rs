@@ -170,8 +170,10 @@ impl Case {
         }
         for (flag, list) in [("output_hidden_states", "hidden_states"), ("output_attentions", "attentions")] {
             let wanted = |name: &String| name.rsplit_once('.').is_some_and(|(path, _)| path.ends_with(list));
-            if inputs.flag(flag).is_none() && self.traced().any(wanted) {
-                inputs = inputs.with_flag(flag, true);
+            // Fused attention in Python has no weights to return; asked for them, it computes as it does without.
+            let has = self.traced().any(wanted);
+            if has && inputs.flag(flag).is_none() || !has && flag == "output_attentions" {
+                inputs = inputs.with_flag(flag, has);
             }
         }
         inputs

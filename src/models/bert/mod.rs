@@ -154,17 +154,22 @@ impl Body for BertBody {
 }
 
 fn prediction(config: &BertConfig, weights: &Weights, body: &BertBody) -> Prediction {
-    let table = match config.tie_word_embeddings {
-        true => body.word.table(),
-        false => weights.matrix("cls.predictions.decoder.weight", &[config.vocab_size, config.hidden_size]),
-    };
     let names = NameTable::new().names(&[("dense", "transform.dense"), ("norm", "transform.LayerNorm")]);
-    let head = weights.at("cls.predictions").named(names);
-    // Copies of tied parameters that older checkpoints carry.
-    head.ignore("decoder.bias");
-    if config.tie_word_embeddings {
-        head.ignore("decoder.weight");
-    }
+    let at = weights.at("cls.predictions");
+    let (head, table) = match config.tie_word_embeddings {
+        true => {
+            // Copies of tied parameters that older checkpoints carry.
+            at.ignore("decoder.weight");
+            at.ignore("decoder.bias");
+            (at.named(names), body.word.table())
+        }
+        false => {
+            // Untied, the decoder has a bias of its own, and the other is stored but not used.
+            let _unused = at.weight("bias", &[config.vocab_size]);
+            let table = at.matrix("decoder.weight", &[config.vocab_size, config.hidden_size]);
+            (at.named(names.name("bias", "decoder.bias")), table)
+        }
+    };
     Prediction::load(&head, config.hidden_act, NormSpec::layer(config.layer_norm_eps), table)
 }
 
