@@ -2,7 +2,7 @@
 
 mod common;
 
-use criterion::{Criterion, SamplingMode};
+use criterion::{Criterion, SamplingMode, Throughput};
 use tch_transformers::GenerationOptions;
 
 fn main() -> anyhow::Result<()> {
@@ -10,6 +10,10 @@ fn main() -> anyhow::Result<()> {
     for row in common::rows()? {
         let mut group = criterion.benchmark_group(if row.new_tokens.is_some() { "decode" } else { "forward" });
         group.sample_size(10).sampling_mode(SamplingMode::Flat);
+        if let Some(new_tokens) = row.new_tokens {
+            // Shown as elements per second: tokens.
+            group.throughput(Throughput::Elements(new_tokens as u64));
+        }
         let mut loaded = None;
         group.bench_function(&row.name, |bencher| {
             // Loading waits until the row is really run: a filter may leave it out.

@@ -1,4 +1,4 @@
-use tch::Tensor;
+use tch::{Kind, Tensor};
 use tch_transformers_native::Weight;
 
 use crate::weights::Weights;
@@ -34,5 +34,14 @@ impl BatchNorm {
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let (weight, bias) = (Some(&*self.weight), Some(&*self.bias));
         x.batch_norm(weight, bias, Some(&*self.mean), Some(&*self.variance), false, 0.0, self.eps, true)
+    }
+
+    /// What the normalisation is on each channel, as it does not change: a factor and a summand, `[channels]` each, in
+    /// double precision.
+    pub fn affine(&self) -> (Tensor, Tensor) {
+        let wide = |tensor: &Tensor| tensor.to_kind(Kind::Double);
+        let factor = wide(&self.weight) * (wide(&self.variance) + self.eps).rsqrt();
+        let summand = wide(&self.bias) - wide(&self.mean) * &factor;
+        (factor, summand)
     }
 }

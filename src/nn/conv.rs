@@ -1,6 +1,7 @@
-use tch::Tensor;
+use tch::{Kind, Tensor};
 use tch_transformers_native::Weight;
 
+use super::BatchNorm;
 use crate::weights::Weights;
 
 /// A convolution over `N` dimensions.
@@ -103,6 +104,24 @@ impl<const N: usize> Conv<N> {
         Self { spec, weight: ConvWeight::Whole(weight), bias }
     }
 
+    /// This convolution and `norm` on its outputs as one convolution, where that comes to the same: not while training,
+    /// nor in half precision, which would round the product. Otherwise both are returned.
+    pub fn folded(self, norm: BatchNorm) -> (Self, Option<BatchNorm>) {
+        let weight = self.weight.whole();
+        if weight.requires_grad() || !matches!(weight.kind(), Kind::Float | Kind::Double) {
+            return (self, Some(norm));
+        }
+        let (factor, summand) = norm.affine();
+        let mut per_output = vec![1; weight.dim()];
+        per_output[0] = self.spec.outputs;
+        let kernel = (weight.to_kind(Kind::Double) * factor.view(&per_output[..])).to_kind(weight.kind());
+        let shift = match &self.bias {
+            Some(bias) => bias.to_kind(Kind::Double) * factor + summand,
+            None => summand,
+        };
+        (Self::with(self.spec, Weight::new(kernel), Some(Weight::new(shift.to_kind(weight.kind())))), None)
+    }
+
     /// `[batch, inputs, …]` to `[batch, outputs, …]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let ConvSpec { stride, padding, dilation, groups, .. } = self.spec;
@@ -114,8 +133,6 @@ impl<const N: usize> Conv<N> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-
-    use tch::Kind;
 
     use super::*;
     use crate::weights::{LoadOptions, TensorSource};

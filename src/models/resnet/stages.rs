@@ -47,23 +47,27 @@ pub struct StagesSpec {
 #[derive(Debug)]
 pub struct ConvNorm {
     conv: Conv<2>,
-    norm: BatchNorm,
+    /// Where it could not become part of the convolution.
+    norm: Option<BatchNorm>,
     activation: Activation,
 }
 
 impl ConvNorm {
     /// Loads `conv` and `norm`.
     pub fn load(weights: &Weights, spec: &ConvNormSpec) -> Self {
-        Self {
-            conv: Conv::load(&weights.at("conv"), spec.conv),
-            norm: BatchNorm::load(&weights.at("norm"), spec.conv.outputs, spec.eps),
-            activation: spec.activation,
-        }
+        let conv = Conv::load(&weights.at("conv"), spec.conv);
+        let (conv, norm) = conv.folded(BatchNorm::load(&weights.at("norm"), spec.conv.outputs, spec.eps));
+        Self { conv, norm, activation: spec.activation }
     }
 
     /// `[batch, inputs, height, width]` to `[batch, outputs, …]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        self.activation.apply(&self.norm.forward(&self.conv.forward(x)))
+        let x = self.conv.forward(x);
+        let x = match &self.norm {
+            Some(norm) => norm.forward(&x),
+            None => x,
+        };
+        self.activation.apply(&x)
     }
 }
 
