@@ -129,7 +129,7 @@ impl Report {
 
     fn render(&self, name: &str, directory: &Path) -> Result<String> {
         let unrendered =
-            |error: minijinja::Error| Error::Io { path: directory.join(name), source: std::io::Error::other(error) };
+            |error: minijinja::Error| Error::Io { path: directory.join(name), cause: std::io::Error::other(error) };
         let mut templates = Environment::new();
         templates
             .set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(unrendered)?);

@@ -192,7 +192,7 @@ fn read_json(path: &Path) -> Result<Value> {
 /// The error of a file of a case, whatever it was that stumbled over it.
 fn damaged(at: &Path, error: Error) -> Error {
     match error {
-        Error::Io { path, source } => Error::Case { path, message: source.to_string() },
+        Error::Io { path, cause } => Error::Case { path, message: cause.to_string() },
         Error::Json { path, message } => Error::Case { path, message: format!("not valid JSON: {message}") },
         Error::WeightsFile { path, message } => Error::Case { path, message },
         other => Error::case(at, other.to_string()),

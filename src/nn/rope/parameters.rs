@@ -9,15 +9,21 @@ use crate::{Error, Result};
 /// `rope_type` of [`RopeParameters`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
 pub enum RopeType {
+    /// As trained.
     #[default]
     Default,
+    /// All divided by a factor.
     Linear,
+    /// A base that grows with sequences beyond the trained length (NTK-aware).
     Dynamic,
+    /// High ones kept, low ones divided, a ramp between (Peng et al., 2023).
     Yarn,
+    /// Each divided by a factor of its own, one set for short and one for long sequences (Ding et al., 2024).
     Longrope,
+    /// By wavelength: short kept, long divided, smoothed between.
     Llama3,
+    /// Only a proportion of the pairs rotates.
     Proportional,
 }
 
