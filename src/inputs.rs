@@ -193,6 +193,20 @@ pub fn validate(arguments: &[Argument], inputs: &Inputs) -> Result<()> {
     }
 }
 
+/// Checks that `mask` (`[batch, tokens]`), given as `name`, covers `past` tokens and `new` ones.
+///
+/// # Errors
+/// [`Error::Input`] with both numbers.
+pub fn covers(name: &str, mask: Option<&Tensor>, past: i64, new: i64) -> Result<()> {
+    match mask.map(|mask| mask.size()[1]) {
+        Some(covered) if covered != past + new => {
+            let message = format!("covers {covered} tokens; there are {past} in the cache and {new} new ones");
+            Err(Error::input(name, message))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Argument {
     fn check_kind(&self, tensor: &Tensor) -> Result<()> {
         let kind = tensor.kind();

@@ -4,7 +4,7 @@ mod config;
 
 pub use config::BertConfig;
 
-use crate::inputs::{Argument, Dim, Values};
+use crate::inputs::{Argument, Dim, Values, covers};
 use crate::model::{Architecture, Generation, Head, Module};
 use crate::nn::heads::{
     Bare, Body, Features, Headed, PerChoice, PerSequence, PerToken, Pooler, Prediction, Readout, Span, pooled,
@@ -139,6 +139,7 @@ impl Body for BertBody {
         let past = cache.as_ref().map_or(0, |cache| cache.len());
         let x = self.embed(inputs, past)?;
         let attention_mask = inputs.get("attention_mask");
+        covers("attention_mask", attention_mask, past, x.size()[1])?;
         let mask = match self.config.is_decoder {
             true => Mask::causal(attention_mask, x.size()[1], past, None, &x),
             false => Mask::padding(attention_mask),

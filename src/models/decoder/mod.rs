@@ -8,7 +8,7 @@ pub use classes::{Class, LastToken};
 use tch::Tensor;
 use tch_transformers_native::Weight;
 
-use crate::inputs::{Argument, Dim, Values};
+use crate::inputs::{Argument, Dim, Values, covers};
 use crate::nn::heads::{Body, Features};
 use crate::nn::rope::{Rope, RopeSpec};
 use crate::nn::{Context, Embedding, LayerSpec, Linear, Mask, NormSpec, Stack, StackSpec};
@@ -199,10 +199,7 @@ impl DecoderBody {
     fn contexts(&self, inputs: &Inputs, x: &Tensor, past: i64) -> Result<Context> {
         let (tokens, device) = (x.size()[1], x.device());
         let attention_mask = inputs.get("attention_mask");
-        if let Some(length) = attention_mask.map(|mask| mask.size()[1]).filter(|length| *length != past + tokens) {
-            let message = format!("covers {length} tokens; the cache has {past} and the input {tokens}");
-            return Err(Error::input("attention_mask", message));
-        }
+        covers("attention_mask", attention_mask, past, tokens)?;
         let positions = match inputs.get("position_ids") {
             Some(ids) => ids.shallow_clone(),
             None => Tensor::arange_start(past, past + tokens, (tch::Kind::Int64, device)).unsqueeze(0),

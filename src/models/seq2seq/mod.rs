@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use tch::Tensor;
 
-use crate::inputs::{Argument, Dim, Values};
+use crate::inputs::{Argument, Dim, Values, covers};
 use crate::nn::heads::{Body, Features, Readout};
 use crate::nn::{Embedding, Linear, Passed};
 use crate::weights::{NameTable, Weights};
@@ -228,17 +228,6 @@ pub fn embedded(inputs: &Inputs, ids: &str, embeds: &str, table: &Embedding) -> 
         (None, Some(embeds)) => Ok(embeds.shallow_clone()),
         (Some(_), Some(_)) => Err(Error::input(embeds, format!("cannot be given together with `{ids}`"))),
         (None, None) => Err(Error::input(ids, format!("is missing, and so is `{embeds}`"))),
-    }
-}
-
-/// Checks that `mask`, given as `name`, covers `past` tokens and `new` ones.
-pub fn covers(name: &str, mask: Option<&Tensor>, past: i64, new: i64) -> Result<()> {
-    match mask.map(|mask| mask.size()[1]) {
-        Some(covered) if covered != past + new => {
-            let message = format!("covers {covered} tokens; there are {past} in the cache and {new} new ones");
-            Err(Error::input(name, message))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -8,9 +8,9 @@ pub use config::T5Config;
 use tch::Tensor;
 use tch_transformers_native::Weight;
 
-use super::seq2seq::{Decoder, Encoded, Encoder, EncoderDecoder, EndTokenClassifier, Start, covers, embedded};
+use super::seq2seq::{Decoder, Encoded, Encoder, EncoderDecoder, EndTokenClassifier, Start, embedded};
 use crate::config::OneOrMore;
-use crate::inputs::{Argument, Dim, Values};
+use crate::inputs::{Argument, Dim, Values, covers};
 use crate::model::{Architecture, Generation, Head, Module};
 use crate::nn::heads::{Bare, Body, Features, Headed, PerToken, Readout, Span, last_tokens};
 use crate::nn::{

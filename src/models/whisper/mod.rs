@@ -7,8 +7,8 @@ pub use config::WhisperConfig;
 use tch::Tensor;
 use tch_transformers_native::Weight;
 
-use super::seq2seq::{Decoder, DecoderNames, Encoded, Encoder, EncoderDecoder, bart_layer_names, covers, embedded};
-use crate::inputs::{Argument, Dim, Values};
+use super::seq2seq::{Decoder, DecoderNames, Encoded, Encoder, EncoderDecoder, bart_layer_names, embedded};
+use crate::inputs::{Argument, Dim, Values, covers};
 use crate::model::{Architecture, Generation, Head, Module};
 use crate::nn::heads::{Bare, Body, Features, Headed, LayerSum, NextToken, ProjectedMean};
 use crate::nn::{

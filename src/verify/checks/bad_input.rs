@@ -69,7 +69,10 @@ fn wrong_inputs(model: &Model, inputs: &Inputs) -> Vec<(String, Inputs)> {
             Values::Integer => add("as floats", tensor.to_kind(Kind::Float)),
             Values::Float => add("as integers", tensor.to_kind(Kind::Int64)),
             Values::Bool => add("as floats", tensor.to_kind(Kind::Float)),
-            Values::Mask => add("as complex numbers", tensor.to_kind(Kind::ComplexFloat)),
+            Values::Mask => {
+                add("as complex numbers", tensor.to_kind(Kind::ComplexFloat));
+                add("of another length", Tensor::cat(&[tensor, tensor], -1));
+            }
         }
         for (dim, (shape, size)) in argument.shape.iter().zip(tensor.size()).enumerate() {
             let dim = dim as i64;
