@@ -102,6 +102,10 @@ pub struct ConfigFns {
     pub ignored: &'static [&'static str],
     /// `(other spelling, field)`.
     pub aliases: &'static [(&'static str, &'static str)],
+    /// Those of `fields` that Python's class lacks, and nothing reads.
+    pub without: &'static [&'static str],
+    /// Those of `fields` that Python's class does not declare, and reads all the same.
+    pub undeclared: &'static [&'static str],
 }
 
 /// The [`ConfigFns`] of architecture `A`.
@@ -111,6 +115,8 @@ pub const fn config_of<A: Architecture>() -> ConfigFns {
         fields: A::Config::FIELDS,
         ignored: A::Config::IGNORED,
         aliases: A::Config::ALIASES,
+        without: A::Config::WITHOUT,
+        undeclared: A::Config::UNDECLARED,
     }
 }
 

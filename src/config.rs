@@ -1,5 +1,7 @@
 //! Configurations: plain structs with the defaults of the pinned `transformers`, read from `config.json`.
 
+mod declare;
+
 use std::path::Path;
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -24,14 +26,25 @@ pub trait ModelConfig:
     /// Fields that hold a configuration of their own.
     const PARTS: &'static [&'static str];
 
-    /// Brings older spellings into today's form, before the fields are read.
-    fn upgrade(_fields: &mut Map<String, Value>) -> Result<()> {
+    /// Fields of the configuration that it derives from which Python's class lacks: nothing reads them.
+    const WITHOUT: &'static [&'static str];
+    /// Fields that Python's class does not declare, and reads where a file has them.
+    const UNDECLARED: &'static [&'static str];
+
+    /// Brings older spellings into today's form, and fills what follows from other fields, before the fields are read;
+    /// `default` is what stands in for absent ones.
+    fn upgrade(_fields: &mut Map<String, Value>, _default: &Self) -> Result<()> {
         Ok(())
     }
 
     /// Refuses values that the architecture does not support.
     fn validate(&self) -> Result<()> {
         Ok(())
+    }
+
+    /// Reads fields that are in today's form; absent ones take their defaults.
+    fn parse(fields: Map<String, Value>) -> Result<Self> {
+        parse(Self::MODEL_TYPE, fields)
     }
 
     /// Reads a configuration from JSON: aliases, older spellings, defaults, then validation.
@@ -45,12 +58,42 @@ pub trait ModelConfig:
                 fields.entry(*field).or_insert(value);
             }
         }
+        Self::WITHOUT.iter().for_each(|field| drop(fields.remove(*field)));
         count_labels(&mut fields);
-        Self::upgrade(&mut fields)?;
-        let config: Self = serde_path_to_error::deserialize(Value::Object(fields))
-            .map_err(|error| Error::config(Self::MODEL_TYPE, error.path().to_string(), error.inner().to_string()))?;
+        Self::upgrade(&mut fields, &Self::default())?;
+        let config = Self::parse(fields)?;
         config.validate()?;
         Ok(config)
+    }
+}
+
+/// Reads `fields` as a `C`, for [`ModelConfig::parse`].
+#[doc(hidden)]
+pub fn parse<C: DeserializeOwned>(model_type: &str, fields: Map<String, Value>) -> Result<C> {
+    serde_path_to_error::deserialize(Value::Object(fields))
+        .map_err(|error| Error::config(model_type, error.path().to_string(), error.inner().to_string()))
+}
+
+/// `fields` with the values of `default` where they have none, for [`ModelConfig::parse`].
+#[doc(hidden)]
+pub fn filled<C: ModelConfig>(default: &C, fields: Map<String, Value>) -> Result<Map<String, Value>> {
+    match serde_json::to_value(default) {
+        Ok(Value::Object(mut whole)) => {
+            whole.extend(fields);
+            Ok(whole)
+        }
+        _ => Err(Error::config(C::MODEL_TYPE, "config.json", "has defaults that are no JSON object")),
+    }
+}
+
+/// What `Base` says of its configuration, said of that of its heir `C`.
+#[doc(hidden)]
+pub fn heir_of<Base: ModelConfig, C: ModelConfig>(error: Error) -> Error {
+    match error {
+        Error::Config { model_type, field, message } if model_type == Base::MODEL_TYPE => {
+            Error::Config { model_type: C::MODEL_TYPE.into(), field, message }
+        }
+        other => other,
     }
 }
 
@@ -263,81 +306,6 @@ pub fn align_stages(model_type: &str, fields: &mut Map<String, Value>, names: &[
     fields.insert("out_indices".into(), chosen.into());
     fields.insert("stage_names".into(), names.to_vec().into());
     Ok(())
-}
-
-/// Declares a configuration: each field with its type and the default of the pinned `transformers`.
-///
-/// ```
-/// tch_transformers::config! {
-///     /// A toy.
-///     pub struct ToyConfig("toy") {
-///         hidden_size: i64 = 32,
-///         layer_norm_eps: f64 = 1e-5,
-///     }
-///     ignored: ["dropout"]
-///     aliases: [("n_embd", "hidden_size")]
-/// }
-/// ```
-///
-/// Every configuration also has `num_labels`. After the fields come, in this order and each optional:
-/// `ignored` (fields without influence on the numbers), `aliases` (older spellings), `parts` (fields that are
-/// configurations themselves), `upgrade` (a function on the raw fields) and `validate` (a function on the
-/// finished configuration).
-#[macro_export]
-macro_rules! config {
-    (
-        $(#[$meta:meta])*
-        pub struct $name:ident($model_type:literal) {
-            $( $(#[$field_meta:meta])* $field:ident : $ty:ty = $default:expr ),* $(,)?
-        }
-        $(ignored: [$($ignored:literal),* $(,)?])?
-        $(aliases: [$($alias:expr),* $(,)?])?
-        $(parts: [$($part:literal),* $(,)?])?
-        $(upgrade: $upgrade:expr;)?
-        $(validate: $validate:expr;)?
-    ) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, PartialEq, ::serde::Serialize, ::serde::Deserialize)]
-        #[serde(default)]
-        pub struct $name {
-            $(
-                $(#[$field_meta])*
-                #[doc = concat!("Default: `", stringify!($default), "`.")]
-                pub $field: $ty,
-            )*
-            /// Number of labels of a classification head (`num_labels`, or the size of `id2label`). Default: 2.
-            pub num_labels: i64,
-        }
-
-        impl Default for $name {
-            fn default() -> Self {
-                Self { $($field: $default,)* num_labels: 2 }
-            }
-        }
-
-        impl $crate::proofs::Takes for $name {
-            const KIND: $crate::proofs::Kind = $crate::proofs::Kind::Config($crate::proofs::Fields {
-                model_type: $model_type,
-                fields: &[$((stringify!($field), <$ty as $crate::proofs::Takes>::KIND)),*],
-                ignored: <Self as $crate::config::ModelConfig>::IGNORED,
-                aliases: <Self as $crate::config::ModelConfig>::ALIASES,
-            });
-        }
-
-        impl $crate::config::ModelConfig for $name {
-            const MODEL_TYPE: &'static str = $model_type;
-            const FIELDS: &'static [&'static str] = &[$(stringify!($field)),*];
-            const IGNORED: &'static [&'static str] = &[$($($ignored),*)?];
-            const ALIASES: &'static [(&'static str, &'static str)] = &[$($($alias),*)?];
-            const PARTS: &'static [&'static str] = &[$($($part),*)?];
-            $(fn upgrade(fields: &mut ::serde_json::Map<String, ::serde_json::Value>) -> $crate::Result<()> {
-                $upgrade(fields)
-            })?
-            $(fn validate(&self) -> $crate::Result<()> {
-                $validate(self)
-            })?
-        }
-    };
 }
 
 #[cfg(test)]

@@ -115,6 +115,27 @@ pub struct Fields {
     pub ignored: &'static [&'static str],
     /// `(older spelling, field)`.
     pub aliases: &'static [(&'static str, &'static str)],
+    /// Those of `fields` that this configuration has only from the one that it derives from, and does not read.
+    pub without: &'static [&'static str],
+}
+
+/// The fields of a kind that is a configuration.
+pub const fn fields_of(kind: Kind) -> Fields {
+    match kind {
+        Kind::Config(fields) => fields,
+        _ => panic!("a configuration derives from another configuration"),
+    }
+}
+
+/// `left` and `right` as one; `blank` is any value.
+pub const fn concat<T: Copy, const N: usize>(left: &[T], right: &[T], blank: T) -> [T; N] {
+    let mut whole = [blank; N];
+    let mut at = 0;
+    while at < N {
+        whole[at] = if at < left.len() { left[at] } else { right[at - left.len()] };
+        at += 1;
+    }
+    whole
 }
 
 /// A type that can be a field of a configuration, and what it takes.
@@ -215,7 +236,7 @@ const fn field(config: &Fields, given: Given, path: &Path<'_>) -> Result<(), Mes
     let mut at = 0;
     while at < config.fields.len() {
         let (name, kind) = &config.fields[at];
-        if same(path.key, name) {
+        if same(path.key, name) && !among(path.key, config.without) {
             return fits(kind, &given, path);
         }
         at += 1;

@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedConfig
 
+from . import builders
 from .draw import draw, integers
 from .shrink import SPECIAL_ID
 
@@ -269,7 +270,7 @@ BUILDERS: dict[str, Builder] = {
     "input_values": input_values,
     "mask_time_indices": mask_time_indices,
     "sampled_negative_indices": sampled_negative_indices,
-}
+} | builders.BUILDERS
 
 
 def states(context: Context, name: str) -> torch.Tensor:
@@ -293,6 +294,8 @@ def passes(context: Context, argument: str) -> bool:
         return True
     if argument in ON_REQUEST:
         return False
+    if argument in builders.DEFAULT:
+        return builders.DEFAULT[argument](context)
     match argument:
         case "token_type_ids":
             return getattr(context.text, "type_vocab_size", 0) > 1

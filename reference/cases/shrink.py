@@ -7,6 +7,7 @@ from typing import Any
 
 from transformers import CONFIG_MAPPING, PreTrainedConfig
 
+from . import builders
 from .entry import lowered, merge
 
 # Sizes differ from each other wherever an architecture allows it, so that no two axes can be confused unnoticed.
@@ -45,7 +46,7 @@ SPECIAL_ID = re.compile(r"\w+_token_(id|index)")
 def shrunk(key: str, value: Any) -> Any:
     """The small stand-in for `value`, or None where no rule asks for one."""
     if isinstance(value, int) and not isinstance(value, bool):
-        for pattern, small in RULES:
+        for pattern, small in [*builders.SIZES, *RULES]:
             if re.fullmatch(pattern, key):
                 return min(value, small)
     if isinstance(value, (list, tuple)) and value and all(isinstance(item, int) for item in value):

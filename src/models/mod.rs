@@ -3,7 +3,7 @@
 pub mod bert;
 pub mod clip;
 pub mod decoder;
-pub mod gpt2;
+pub mod gpt;
 pub mod llama;
 pub mod llava;
 pub mod resnet;

@@ -1,6 +1,7 @@
 use tch::{Kind, Tensor};
+use tch_transformers_native::Weight;
 
-use super::{Linear, Mask, Rotation};
+use super::{Linear, Mask, Norm, NormSpec, Rotation};
 use crate::cache::KeyValues;
 use crate::weights::Weights;
 
@@ -22,6 +23,11 @@ impl Biases {
     pub const ALL: Self = Self { q: true, k: true, v: true, o: true };
     /// None.
     pub const NONE: Self = Self { q: false, k: false, v: false, o: false };
+
+    /// All four where `wanted`.
+    pub fn all(wanted: bool) -> Self {
+        if wanted { Self::ALL } else { Self::NONE }
+    }
 }
 
 /// Multi-head attention, with fewer heads of keys and values than of queries where wanted.
@@ -41,14 +47,88 @@ pub struct AttentionSpec {
     pub scale: f64,
     /// Which projections have a bias.
     pub bias: Biases,
+    /// How queries and keys are normalised.
+    pub qk_norm: Option<QkNorm>,
+    /// Bound that scores approach: `cap * tanh(scores / cap)`.
+    pub softcap: Option<f64>,
+    /// Bound of the elements of queries, keys and values on either side of 0.
+    pub clip: Option<f64>,
+    /// Whether each head has a learned score that takes part in the softmax and stands for no token.
+    pub sinks: bool,
+    /// Whether the output is gated, `sigmoid(gate(x)) * output`, and how finely.
+    pub gate: Option<Gate>,
+}
+
+/// How queries and keys are normalised before their scores are taken.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct QkNorm {
+    /// The normalisation.
+    pub norm: NormSpec,
+    /// What it sees.
+    pub scope: QkScope,
+    /// Whether it comes after the rotation.
+    pub rotated: bool,
+}
+
+/// What a normalisation of queries and keys sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QkScope {
+    /// Each head, with parameters that all heads share.
+    Head,
+    /// Each head, with parameters of its own.
+    EachHead,
+    /// All heads together.
+    Projection,
+}
+
+impl QkNorm {
+    /// `norm` of each head before the rotation, its parameters shared.
+    pub fn heads(norm: NormSpec) -> Self {
+        Self { norm, scope: QkScope::Head, rotated: false }
+    }
+
+    /// Loads the normalisation of `heads` heads of `head_dim`.
+    fn load(self, weights: &Weights, heads: i64, head_dim: i64) -> Norm {
+        match self.scope {
+            QkScope::Head => Norm::load(weights, self.norm, head_dim),
+            // Against `[batch, heads, tokens, head_dim]`.
+            QkScope::EachHead => Norm::load_each(weights, self.norm, &[heads, 1, head_dim]),
+            QkScope::Projection => Norm::load(weights, self.norm, heads * head_dim),
+        }
+    }
+}
+
+/// How finely the output of an attention is gated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// Each element on its own.
+    Elements,
+    /// Each head as a whole.
+    Heads,
 }
 
 impl AttentionSpec {
     /// `heads` heads that share `hidden` evenly, all biases, scores scaled by the root of their width.
     pub fn even(hidden: i64, heads: i64) -> Self {
-        let head_dim = hidden / heads;
-        let scale = (head_dim as f64).powf(-0.5);
-        Self { hidden, source: hidden, heads, kv_heads: heads, head_dim, scale, bias: Biases::ALL }
+        Self { bias: Biases::ALL, ..Self::grouped(hidden, heads, heads, hidden / heads) }
+    }
+
+    /// `heads` heads of queries over `kv_heads` of keys and values, no biases, scores scaled by the root of their width.
+    pub fn grouped(hidden: i64, heads: i64, kv_heads: i64, head_dim: i64) -> Self {
+        Self {
+            hidden,
+            source: hidden,
+            heads,
+            kv_heads,
+            head_dim,
+            scale: (head_dim as f64).powf(-0.5),
+            bias: Biases::NONE,
+            qk_norm: None,
+            softcap: None,
+            clip: None,
+            sinks: false,
+            gate: None,
+        }
     }
 }
 
@@ -70,25 +150,33 @@ pub struct Attend<'a> {
 pub struct Attention {
     spec: AttentionSpec,
     projection: Projection,
+    /// Of queries and of keys.
+    norms: Option<(Norm, Norm)>,
+    /// One per head.
+    sinks: Option<Weight>,
     o: Linear,
 }
 
 #[derive(Debug)]
 enum Projection {
-    /// Queries, keys and values side by side, of the same input.
+    /// Queries, keys, values and the gate side by side, of the same input.
     Own(Linear),
     /// Queries of the input, keys and values side by side of another.
     Other { q: Linear, kv: Linear },
 }
 
 impl Attention {
-    /// Loads self-attention: `q`, `k`, `v`, `o`.
+    /// Loads self-attention: `q`, `k`, `v`, `o` and where there are such `gate`, `q_norm`, `k_norm`, `sinks`.
     pub fn load(weights: &Weights, spec: AttentionSpec) -> Self {
         let (q, kv) = (spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim);
         let Biases { q: q_bias, k: k_bias, v: v_bias, .. } = spec.bias;
-        let parts = [("q", q, q_bias), ("k", kv, k_bias), ("v", kv, v_bias)];
-        let projection = Projection::Own(Linear::fused_some(weights, spec.hidden, &parts));
-        Self { spec, projection, o: Self::output(weights, &spec) }
+        let mut parts = vec![("q", q, q_bias), ("k", kv, k_bias), ("v", kv, v_bias)];
+        match spec.gate {
+            Some(Gate::Elements) => parts.push(("gate", q, q_bias)),
+            Some(Gate::Heads) => parts.push(("gate", spec.heads, q_bias)),
+            None => {}
+        }
+        Self::around(weights, spec, Projection::Own(Linear::fused_some(weights, spec.hidden, &parts)))
     }
 
     /// Loads attention of one sequence to another: `q`, `k`, `v`, `o`.
@@ -96,34 +184,61 @@ impl Attention {
         let (q, kv) = (spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim);
         let q = Linear::load(&weights.at("q"), spec.hidden, q, spec.bias.q);
         let kv = Linear::fused_some(weights, spec.source, &[("k", kv, spec.bias.k), ("v", kv, spec.bias.v)]);
-        Self { spec, projection: Projection::Other { q, kv }, o: Self::output(weights, &spec) }
+        Self::around(weights, AttentionSpec { gate: None, ..spec }, Projection::Other { q, kv })
     }
 
-    fn output(weights: &Weights, spec: &AttentionSpec) -> Linear {
-        Linear::load(&weights.at("o"), spec.heads * spec.head_dim, spec.hidden, spec.bias.o)
+    fn around(weights: &Weights, spec: AttentionSpec, projection: Projection) -> Self {
+        let norms = spec.qk_norm.map(|norm| {
+            let load = |name: &str, heads| norm.load(&weights.at(name), heads, spec.head_dim);
+            (load("q_norm", spec.heads), load("k_norm", spec.kv_heads))
+        });
+        let o = Linear::load(&weights.at("o"), spec.heads * spec.head_dim, spec.hidden, spec.bias.o);
+        Self { spec, projection, norms, sinks: weights.weight_if(spec.sinks, "sinks", &[spec.heads]), o }
     }
 
     /// Attends to `x` itself (`[batch, tokens, hidden]`) and to the tokens in `past`.
     ///
     /// Returns the output and, if wanted, the attention weights `[batch, heads, queries, keys]`.
     pub fn forward(&self, x: &Tensor, attend: Attend, past: Option<&mut KeyValues>) -> (Tensor, Option<Tensor>) {
-        let Projection::Own(qkv) = &self.projection else { return self.forward_cross(x, x, attend, None) };
-        let AttentionSpec { heads, kv_heads, .. } = self.spec;
-        let qkv = self.split_heads(&qkv.forward(x));
-        let (q, k) = match attend.rotation {
-            Some(rotation) => {
-                let rotated = rotation.apply(&qkv.narrow(1, 0, heads + kv_heads));
-                (rotated.narrow(1, 0, heads), rotated.narrow(1, heads, kv_heads))
-            }
-            None => (qkv.narrow(1, 0, heads), qkv.narrow(1, heads, kv_heads)),
+        let Projection::Own(projection) = &self.projection else { return self.forward_cross(x, x, attend, None) };
+        let AttentionSpec { heads, kv_heads, head_dim, .. } = self.spec;
+        let projected = projection.forward(x);
+        let (q_width, width) = (heads * head_dim, (heads + 2 * kv_heads) * head_dim);
+        let (qkv, gate) = match self.spec.gate {
+            Some(_) => (projected.narrow(2, 0, width), Some(projected.slice(2, width, None, 1).sigmoid())),
+            None => (projected, None),
         };
-        let v = qkv.narrow(1, heads + kv_heads, kv_heads);
+        let qkv = self.clipped(qkv);
+        let v = self.split_heads(&qkv.narrow(2, q_width + kv_heads * head_dim, kv_heads * head_dim));
+        let (q, k) = match (&self.norms, self.spec.qk_norm) {
+            (Some((q_norm, k_norm)), Some(QkNorm { scope, rotated, .. })) => {
+                let q = qkv.narrow(2, 0, q_width);
+                let k = qkv.narrow(2, q_width, kv_heads * head_dim);
+                let (q, k) = match scope {
+                    QkScope::Projection => {
+                        (self.split_heads(&q_norm.forward(&q)), self.split_heads(&k_norm.forward(&k)))
+                    }
+                    _ if rotated => (self.split_heads(&q), self.split_heads(&k)),
+                    _ => (q_norm.forward(&self.split_heads(&q)), k_norm.forward(&self.split_heads(&k))),
+                };
+                let (q, k) = rotate(&q, &k, attend.rotation);
+                match rotated && scope != QkScope::Projection {
+                    true => (q_norm.forward(&q), k_norm.forward(&k)),
+                    false => (q, k),
+                }
+            }
+            _ => {
+                let qk = self.split_heads(&qkv.narrow(2, 0, (heads + kv_heads) * head_dim));
+                let qk = attend.rotation.map_or_else(|| qk.shallow_clone(), |rotation| rotation.apply(&qk));
+                (qk.narrow(1, 0, heads), qk.narrow(1, heads, kv_heads))
+            }
+        };
         match past {
             Some(past) => {
                 let (k, v) = past.append(&k, &v);
-                self.mix(&q, &k, &v, attend)
+                self.mix(&q, &k, &v, attend, gate)
             }
-            None => self.mix(&q, &k, &v, attend),
+            None => self.mix(&q, &k, &v, attend, gate),
         }
     }
 
@@ -137,19 +252,24 @@ impl Attention {
         slot: Option<&mut Option<(Tensor, Tensor)>>,
     ) -> (Tensor, Option<Tensor>) {
         let Projection::Other { q, kv } = &self.projection else { return self.forward(x, attend, None) };
-        let q = self.split_heads(&q.forward(x));
+        let normed = |heads: Tensor, norm: fn(&(Norm, Norm)) -> &Norm| match &self.norms {
+            Some(norms) => norm(norms).forward(&heads),
+            None => heads,
+        };
+        let q = normed(self.split_heads(&q.forward(x)), |(q, _)| q);
         let project = || {
             let kv = self.split_heads(&kv.forward(memory));
-            (kv.narrow(1, 0, self.spec.kv_heads), kv.narrow(1, self.spec.kv_heads, self.spec.kv_heads))
+            let k = normed(kv.narrow(1, 0, self.spec.kv_heads), |(_, k)| k);
+            (k, kv.narrow(1, self.spec.kv_heads, self.spec.kv_heads))
         };
         match slot {
             Some(slot) => {
                 let (k, v) = slot.get_or_insert_with(project);
-                self.mix(&q, k, v, attend)
+                self.mix(&q, k, v, attend, None)
             }
             None => {
                 let (k, v) = project();
-                self.mix(&q, &k, &v, attend)
+                self.mix(&q, &k, &v, attend, None)
             }
         }
     }
@@ -160,17 +280,73 @@ impl Attention {
         x.view([size[0], size[1], -1, self.spec.head_dim]).transpose(1, 2)
     }
 
-    fn mix(&self, q: &Tensor, k: &Tensor, v: &Tensor, attend: Attend) -> (Tensor, Option<Tensor>) {
-        let (mixed, weights) = if attend.weights {
-            let (mixed, weights) = explicit(q, k, v, attend, self.spec.scale);
-            (mixed, Some(weights))
-        } else {
-            (fused(q, k, v, attend, self.spec.scale), None)
-        };
-        let size = mixed.size();
-        let mixed = mixed.transpose(1, 2).reshape([size[0], size[2], size[1] * size[3]]);
-        (self.o.forward(&mixed), weights)
+    fn clipped(&self, qkv: Tensor) -> Tensor {
+        match self.spec.clip {
+            Some(bound) => qkv.clamp(-bound, bound),
+            None => qkv,
+        }
     }
+
+    fn mix(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        attend: Attend,
+        gate: Option<Tensor>,
+    ) -> (Tensor, Option<Tensor>) {
+        let scores = Scores { scale: self.spec.scale, softcap: self.spec.softcap, sinks: self.sinks.as_deref() };
+        let (mixed, weights) = scaled_attention(q, k, v, attend, scores);
+        let size = mixed.size();
+        let mixed = mixed.transpose(1, 2);
+        let mixed = match gate {
+            // One number per head, or one per element of a head.
+            Some(gate) => mixed * gate.view([size[0], size[2], size[1], -1]),
+            None => mixed,
+        };
+        (self.o.forward(&mixed.reshape([size[0], size[2], size[1] * size[3]])), weights)
+    }
+}
+
+fn rotate(q: &Tensor, k: &Tensor, rotation: Option<&Rotation>) -> (Tensor, Tensor) {
+    match rotation {
+        Some(rotation) => (rotation.apply(q), rotation.apply(k)),
+        None => (q.shallow_clone(), k.shallow_clone()),
+    }
+}
+
+/// What becomes of the products of queries and keys before the softmax.
+#[derive(Debug, Clone, Copy)]
+pub struct Scores<'a> {
+    /// What they are multiplied by.
+    pub scale: f64,
+    /// Bound that they approach.
+    pub softcap: Option<f64>,
+    /// A further score per head, `[heads]`, for no token.
+    pub sinks: Option<&'a Tensor>,
+}
+
+impl Scores<'_> {
+    /// Products times `scale`.
+    pub fn scaled(scale: f64) -> Self {
+        Self { scale, softcap: None, sinks: None }
+    }
+}
+
+/// Softmax attention of `q` `[batch, heads, queries, width]` to `k` `[batch, kv heads, keys, width]` and `v`
+/// `[batch, kv heads, keys, value width]`: `[batch, heads, queries, value width]`, and the attention weights if wanted.
+pub fn scaled_attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    attend: Attend,
+    scores: Scores,
+) -> (Tensor, Option<Tensor>) {
+    if !attend.weights && scores.softcap.is_none() && scores.sinks.is_none() {
+        return (fused(q, k, v, attend, scores.scale), None);
+    }
+    let (mixed, weights) = explicit(q, k, v, attend, scores);
+    (mixed, attend.weights.then_some(weights))
 }
 
 /// Softmax attention in one kernel; `[batch, heads, queries, head_dim]`.
@@ -196,17 +372,29 @@ fn fused(q: &Tensor, k: &Tensor, v: &Tensor, Attend { mask, bias, .. }: Attend, 
 }
 
 /// Softmax attention step by step, with the weights.
-fn explicit(q: &Tensor, k: &Tensor, v: &Tensor, Attend { mask, bias, .. }: Attend, scale: f64) -> (Tensor, Tensor) {
-    let heads = q.size()[1];
+fn explicit(q: &Tensor, k: &Tensor, v: &Tensor, attend: Attend, spec: Scores) -> (Tensor, Tensor) {
+    let Attend { mask, bias, .. } = attend;
+    let size = q.size();
+    let (batch, heads, queries, keys) = (size[0], size[1], size[2], k.size()[2]);
     let (k, v) = (repeat_heads(k, heads), repeat_heads(v, heads));
-    let mut scores = q.matmul(&k.transpose(2, 3)) * scale;
+    let mut scores = q.matmul(&k.transpose(2, 3)) * spec.scale;
+    if let Some(cap) = spec.softcap {
+        scores = (scores / cap).tanh() * cap;
+    }
     if let Some(bias) = bias {
         scores += bias;
     }
-    if let Some(allowed) = mask.allowed(q.size()[2], k.size()[2], q) {
-        scores += masked_bias(&scores.zeros_like(), &Mask::Allowed(allowed), q.size()[2], k.size()[2]);
+    if let Some(allowed) = mask.allowed(queries, keys, q) {
+        scores += masked_bias(&scores.zeros_like(), &Mask::Allowed(allowed), queries, keys);
     }
-    let weights = scores.softmax(-1, Kind::Float).to_kind(q.kind());
+    let weights = match spec.sinks {
+        Some(sinks) => {
+            let sinks = sinks.view([1, heads, 1, 1]).expand([batch, heads, queries, 1], false);
+            Tensor::cat(&[scores, sinks], -1).softmax(-1, Kind::Float).narrow(-1, 0, keys)
+        }
+        None => scores.softmax(-1, Kind::Float),
+    };
+    let weights = weights.to_kind(q.kind());
     (weights.matmul(&v), weights)
 }
 

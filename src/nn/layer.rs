@@ -1,6 +1,7 @@
 use tch::Tensor;
+use tch_transformers_native::Weight;
 
-use super::{Attend, Attention, AttentionSpec, Context, Mlp, MlpSpec, Norm, NormSpec};
+use super::{Attention, AttentionSpec, Context, Mlp, MlpSpec, Norm, NormSpec};
 use crate::cache::LayerCache;
 use crate::weights::Weights;
 
@@ -11,34 +12,208 @@ pub enum Placement {
     Pre,
     /// The sum: `norm(x + f(x))`.
     Post,
+    /// What comes out of each sublayer: `x + norm(f(x))`.
+    Output,
+    /// What goes in and what comes out, each with a norm of its own: `x + post_norm(f(norm(x)))`.
+    Sandwich,
 }
 
-/// One layer of a transformer: self-attention, cross attention where there is a second sequence, feed-forward.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// How the sublayers of a layer follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrangement {
+    /// Each works on what the one before it made.
+    Sequential,
+    /// Mixer and feed-forward both work on the layer's input, normalised once: `x + f(norm(x)) + g(norm(x))`.
+    Parallel,
+    /// The same with a norm each.
+    ParallelNorms,
+}
+
+/// What mixes the tokens of a layer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MixerSpec {
+    /// Attention.
+    Attention(AttentionSpec),
+}
+
+/// What works on each token of a layer by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FeedForwardSpec {
+    /// The same network for every token.
+    Mlp(MlpSpec),
+    /// Nothing: the layer is its mixer alone.
+    None,
+}
+
+/// One layer of a transformer: a mixer (self-attention as a rule), cross attention where there is a second sequence,
+/// feed-forward.
+#[derive(Debug, Clone, PartialEq)]
 pub struct LayerSpec {
-    /// Self-attention.
-    pub attention: AttentionSpec,
+    /// Width of the hidden states.
+    pub hidden: i64,
+    /// What mixes tokens.
+    pub mixer: MixerSpec,
     /// Attention to another sequence.
     pub cross: Option<AttentionSpec>,
-    /// Feed-forward.
-    pub mlp: MlpSpec,
+    /// What works on each token.
+    pub feed_forward: FeedForwardSpec,
     /// The normalisation.
     pub norm: NormSpec,
     /// Where it stands.
     pub placement: Placement,
+    /// How the sublayers follow each other.
+    pub arrangement: Arrangement,
+    /// What the output of each sublayer is multiplied by before it is added.
+    pub residual_scale: Option<f64>,
+    /// Whether a learned vector multiplies it, too (LayerScale; Touvron et al., 2021).
+    pub layer_scale: bool,
     /// A small feed-forward of its own normalised input after all else, as adapters to a language are.
     pub adapter: Option<(NormSpec, MlpSpec)>,
+}
+
+impl LayerSpec {
+    /// Self-attention and feed-forward one after the other, each on its normalised input.
+    pub fn new(attention: AttentionSpec, mlp: MlpSpec, norm: NormSpec) -> Self {
+        Self::of(attention.hidden, MixerSpec::Attention(attention), FeedForwardSpec::Mlp(mlp), norm)
+    }
+
+    /// `mixer` and `feed_forward` one after the other, each on its normalised input.
+    pub fn of(hidden: i64, mixer: MixerSpec, feed_forward: FeedForwardSpec, norm: NormSpec) -> Self {
+        Self {
+            hidden,
+            mixer,
+            cross: None,
+            feed_forward,
+            norm,
+            placement: Placement::Pre,
+            arrangement: Arrangement::Sequential,
+            residual_scale: None,
+            layer_scale: false,
+            adapter: None,
+        }
+    }
+
+    /// The attention that mixes the tokens, to change a switch of; `None` where something else mixes them.
+    pub fn attention(&mut self) -> Option<&mut AttentionSpec> {
+        match &mut self.mixer {
+            MixerSpec::Attention(attention) => Some(attention),
+        }
+    }
+}
+
+/// What mixes tokens, with its parameters.
+#[derive(Debug)]
+enum Mixer {
+    Attention(Attention),
+}
+
+impl Mixer {
+    fn load(weights: &Weights, spec: &MixerSpec) -> Self {
+        match spec {
+            MixerSpec::Attention(spec) => Self::Attention(Attention::load(weights, *spec)),
+        }
+    }
+
+    /// `[batch, tokens, hidden]` to the same shape, and the attention weights where there are such and they are wanted.
+    fn forward(&self, x: &Tensor, context: &Context, state: Option<&mut LayerCache>) -> (Tensor, Option<Tensor>) {
+        match self {
+            Self::Attention(attention) => attention.forward(x, context.attend(), state.map(|state| &mut state.past)),
+        }
+    }
+}
+
+/// What works on each token, with its parameters.
+#[derive(Debug)]
+enum FeedForward {
+    Mlp(Mlp),
+}
+
+impl FeedForward {
+    fn load(weights: &Weights, spec: &FeedForwardSpec) -> Option<Self> {
+        match spec {
+            FeedForwardSpec::Mlp(spec) => Some(Self::Mlp(Mlp::load(weights, *spec))),
+            FeedForwardSpec::None => None,
+        }
+    }
+
+    /// `[batch, tokens, hidden]` to the same shape.
+    fn forward(&self, x: &Tensor) -> Tensor {
+        match self {
+            Self::Mlp(mlp) => mlp.forward(x),
+        }
+    }
+}
+
+/// The norms around a sublayer, and what scales its output.
+#[derive(Debug)]
+struct Frame {
+    placement: Placement,
+    /// `None` where the sublayer takes an input that was normalised for another.
+    norm: Option<Norm>,
+    post_norm: Option<Norm>,
+    scale: Option<f64>,
+    layer_scale: Option<Weight>,
+}
+
+impl Frame {
+    /// Loads `<name>_norm`, and where there are such `<name>_post_norm` and `<name>_scale`.
+    fn load(weights: &Weights, spec: &LayerSpec, name: &str, normed: bool) -> Self {
+        let norm = |path: &str| Norm::load(&weights.at(format!("{name}_{path}")), spec.norm, spec.hidden);
+        Self {
+            placement: spec.placement,
+            norm: normed.then(|| norm("norm")),
+            post_norm: (spec.placement == Placement::Sandwich).then(|| norm("post_norm")),
+            scale: spec.residual_scale,
+            layer_scale: weights.weight_if(spec.layer_scale, &format!("{name}_scale"), &[spec.hidden]),
+        }
+    }
+
+    fn normed(&self, x: &Tensor) -> Tensor {
+        self.norm.as_ref().map_or_else(|| x.shallow_clone(), |norm| norm.forward(x))
+    }
+
+    /// What goes into the sublayer.
+    fn enter(&self, x: &Tensor) -> Tensor {
+        match self.placement {
+            Placement::Pre | Placement::Sandwich => self.normed(x),
+            Placement::Post | Placement::Output => x.shallow_clone(),
+        }
+    }
+
+    /// What the sublayer's output adds to the residual.
+    fn leave(&self, output: Tensor) -> Tensor {
+        let output = match self.placement {
+            Placement::Output => self.normed(&output),
+            _ => self.post_norm.as_ref().map_or_else(|| output.shallow_clone(), |norm| norm.forward(&output)),
+        };
+        let output = match &self.layer_scale {
+            Some(scale) => output * &**scale,
+            None => output,
+        };
+        match self.scale {
+            Some(scale) => output * scale,
+            None => output,
+        }
+    }
+
+    /// The sublayer `f` with its residual.
+    fn around(&self, x: &Tensor, f: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
+        let sum = x + self.leave(f(&self.enter(x)));
+        match self.placement {
+            Placement::Post => self.normed(&sum),
+            _ => sum,
+        }
+    }
 }
 
 /// A transformer layer with its parameters.
 #[derive(Debug)]
 pub struct Layer {
-    placement: Placement,
-    attention: Attention,
-    attention_norm: Norm,
-    cross: Option<(Attention, Norm)>,
-    mlp: Mlp,
-    mlp_norm: Norm,
+    arrangement: Arrangement,
+    mixer: Mixer,
+    mixer_frame: Frame,
+    cross: Option<(Attention, Frame)>,
+    feed_forward: Option<(FeedForward, Frame)>,
     adapter: Option<(Norm, Mlp)>,
 }
 
@@ -54,61 +229,64 @@ pub struct LayerOutput {
 }
 
 impl Layer {
-    /// Loads `attention`, `cross`, `mlp`, `adapter`, and `attention_norm`, `cross_norm`, `mlp_norm`, `adapter_norm`.
+    /// Loads `attention` (the mixer, whatever it is), `cross`, `mlp` (the feed-forward), `adapter`, and of each of them
+    /// `<name>_norm` and where there are such `<name>_post_norm`, `<name>_scale`.
     pub fn load(weights: &Weights, spec: &LayerSpec) -> Self {
-        let norm = |name: &str| Norm::load(&weights.at(name), spec.norm, spec.mlp.hidden);
         let adapter = |(norm, mlp): (NormSpec, MlpSpec)| {
             (Norm::load(&weights.at("adapter_norm"), norm, mlp.hidden), Mlp::load(&weights.at("adapter"), mlp))
         };
+        let cross =
+            |cross| (Attention::load_cross(&weights.at("cross"), cross), Frame::load(weights, spec, "cross", true));
+        let feed_forward =
+            |feed_forward| (feed_forward, Frame::load(weights, spec, "mlp", spec.arrangement != Arrangement::Parallel));
         Self {
-            placement: spec.placement,
-            attention: Attention::load(&weights.at("attention"), spec.attention),
-            attention_norm: norm("attention_norm"),
-            cross: spec.cross.map(|cross| (Attention::load_cross(&weights.at("cross"), cross), norm("cross_norm"))),
-            mlp: Mlp::load(&weights.at("mlp"), spec.mlp),
-            mlp_norm: norm("mlp_norm"),
+            arrangement: spec.arrangement,
+            mixer: Mixer::load(&weights.at("attention"), &spec.mixer),
+            mixer_frame: Frame::load(weights, spec, "attention", true),
+            cross: spec.cross.map(cross),
+            feed_forward: FeedForward::load(&weights.at("mlp"), &spec.feed_forward).map(feed_forward),
             adapter: spec.adapter.map(adapter),
         }
     }
 
     /// `[batch, tokens, hidden]` to the same shape.
-    pub fn forward(&self, x: &Tensor, context: &Context, cache: Option<&mut LayerCache>) -> LayerOutput {
-        let (past, slot) = match cache {
-            Some(cache) => (Some(&mut cache.past), Some(&mut cache.memory)),
-            None => (None, None),
-        };
-        let attend = Attend {
-            mask: &context.mask,
-            bias: context.bias.as_ref(),
-            rotation: context.rotation.as_ref(),
-            weights: context.attentions,
-        };
+    pub fn forward(&self, x: &Tensor, context: &Context, mut cache: Option<&mut LayerCache>) -> LayerOutput {
+        if self.arrangement != Arrangement::Sequential {
+            return self.parallel(x, context, cache);
+        }
         let mut attention = None;
-        let mut x = self.sublayer(x, &self.attention_norm, |x| {
-            let (output, weights) = self.attention.forward(x, attend, past);
+        let mut x = self.mixer_frame.around(x, |x| {
+            let (output, weights) = self.mixer.forward(x, context, cache.as_deref_mut());
             attention = weights;
             output
         });
         let mut cross_attention = None;
-        if let (Some((cross, norm)), Some(memory)) = (&self.cross, &context.memory) {
-            let attend = Attend { mask: &context.memory_mask, bias: None, rotation: None, ..attend };
-            x = self.sublayer(&x, norm, |x| {
-                let (output, weights) = cross.forward_cross(x, memory, attend, slot);
+        if let (Some((cross, frame)), Some(memory)) = (&self.cross, &context.memory) {
+            let slot = cache.map(|cache| &mut cache.memory);
+            x = frame.around(&x, |x| {
+                let (output, weights) = cross.forward_cross(x, memory, context.attend_memory(), slot);
                 cross_attention = weights;
                 output
             });
         }
-        let mut hidden = self.sublayer(&x, &self.mlp_norm, |x| self.mlp.forward(x));
-        if let Some((norm, adapter)) = &self.adapter {
-            hidden = &hidden + adapter.forward(&norm.forward(&hidden));
+        if let Some((feed_forward, frame)) = &self.feed_forward {
+            x = frame.around(&x, |x| feed_forward.forward(x));
         }
-        LayerOutput { hidden, attention, cross_attention }
+        if let Some((norm, adapter)) = &self.adapter {
+            x = &x + adapter.forward(&norm.forward(&x));
+        }
+        LayerOutput { hidden: x, attention, cross_attention }
     }
 
-    fn sublayer(&self, x: &Tensor, norm: &Norm, f: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
-        match self.placement {
-            Placement::Pre => x + f(&norm.forward(x)),
-            Placement::Post => norm.forward(&(x + f(x))),
+    /// Mixer and feed-forward side by side.
+    fn parallel(&self, x: &Tensor, context: &Context, cache: Option<&mut LayerCache>) -> LayerOutput {
+        let entered = self.mixer_frame.enter(x);
+        let (mixed, attention) = self.mixer.forward(&entered, context, cache);
+        let mut hidden = self.mixer_frame.leave(mixed);
+        if let Some((feed_forward, frame)) = &self.feed_forward {
+            let entered = if frame.norm.is_some() { frame.enter(x) } else { entered };
+            hidden = frame.leave(feed_forward.forward(&entered)) + hidden;
         }
+        LayerOutput { hidden: hidden + x, attention, cross_attention: None }
     }
 }

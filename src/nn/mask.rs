@@ -61,6 +61,20 @@ impl Mask {
         })
     }
 
+    /// Each of `tokens` tokens may attend to real ones on both sides, fewer than `window` places away where there is a
+    /// window.
+    ///
+    /// `attention_mask` is `[batch, tokens]`.
+    pub fn near(attention_mask: Option<&Tensor>, tokens: i64, window: Option<i64>, like: &Tensor) -> Self {
+        let Some(window) = window.filter(|window| *window < tokens) else { return Self::padding(attention_mask) };
+        let positions = Tensor::arange(tokens, (Kind::Int64, like.device()));
+        let allowed = (positions.unsqueeze(1) - positions).abs().lt(window).unsqueeze(0).unsqueeze(0);
+        Self::Allowed(match real_tokens(attention_mask) {
+            Some(real) => allowed.logical_and(&real),
+            None => allowed,
+        })
+    }
+
     /// The mask as a boolean tensor, or `None` where everything is allowed.
     pub fn allowed(&self, queries: i64, keys: i64, like: &Tensor) -> Option<Tensor> {
         match self {

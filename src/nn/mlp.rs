@@ -18,6 +18,18 @@ pub struct MlpSpec {
     pub bias: bool,
 }
 
+impl MlpSpec {
+    /// Two projections with biases.
+    pub fn plain(hidden: i64, intermediate: i64, activation: Activation) -> Self {
+        Self { hidden, intermediate, activation, gated: false, bias: true }
+    }
+
+    /// Three projections without biases.
+    pub fn gated(hidden: i64, intermediate: i64, activation: Activation) -> Self {
+        Self { gated: true, bias: false, ..Self::plain(hidden, intermediate, activation) }
+    }
+}
+
 /// A feed-forward block with its parameters.
 #[derive(Debug)]
 pub struct Mlp {

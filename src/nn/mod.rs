@@ -21,15 +21,17 @@ mod stack;
 mod summary;
 
 pub use activation::Activation;
-pub use attention::{Attend, Attention, AttentionSpec, Biases, masked_bias};
+pub use attention::{
+    Attend, Attention, AttentionSpec, Biases, Gate, QkNorm, QkScope, Scores, masked_bias, scaled_attention,
+};
 pub use batch_norm::BatchNorm;
 pub use conv::{Conv, ConvSpec};
 pub use embedding::Embedding;
-pub use layer::{Layer, LayerSpec, Placement};
+pub use layer::{Arrangement, FeedForwardSpec, Layer, LayerSpec, MixerSpec, Placement};
 pub use linear::Linear;
 pub use mask::Mask;
 pub use mlp::{Mlp, MlpSpec};
-pub use norm::{GroupNorm, Norm, NormSpec};
+pub use norm::{GroupNorm, Norm, NormKind, NormScale, NormSpec};
 pub use patch::{PatchEmbedding, PatchSpec};
 pub use pooling::{Pooling, PoolingSpec, token_at};
 pub use relative_bias::{RelativeBias, RelativeBiasSpec};

@@ -5,30 +5,61 @@ use crate::weights::Weights;
 
 /// Which normalisation over the last dimension.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum NormSpec {
-    /// Mean and variance, then scale and (with `bias`) shift.
-    Layer {
-        /// Added to the variance.
-        eps: f64,
-        /// Whether there is a shift.
-        bias: bool,
-    },
-    /// Root mean square only, then scale.
-    Rms {
-        /// Added to the mean square.
-        eps: f64,
-    },
+pub struct NormSpec {
+    /// What is normalised.
+    pub kind: NormKind,
+    /// Added to the variance or the mean square.
+    pub eps: f64,
+    /// What the result is multiplied by.
+    pub scale: NormScale,
+    /// Whether it is shifted.
+    pub bias: bool,
+}
+
+/// What a normalisation brings to 0 and 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormKind {
+    /// Mean and variance (Ba et al., 2016).
+    Layer,
+    /// The root mean square only (Zhang and Sennrich, 2019).
+    Rms,
+}
+
+/// What a normalised vector is multiplied by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormScale {
+    /// Nothing.
+    None,
+    /// A weight per element; a root mean square is rounded to its kind first.
+    Weight,
+    /// One more than a weight per element, before rounding, as Gemma does.
+    OnePlusWeight,
 }
 
 impl NormSpec {
     /// LayerNorm with scale and shift.
     pub fn layer(eps: f64) -> Self {
-        Self::Layer { eps, bias: true }
+        Self { kind: NormKind::Layer, eps, scale: NormScale::Weight, bias: true }
     }
 
     /// RMSNorm with scale.
     pub fn rms(eps: f64) -> Self {
-        Self::Rms { eps }
+        Self { kind: NormKind::Rms, eps, scale: NormScale::Weight, bias: false }
+    }
+
+    /// The same without a shift.
+    pub fn unshifted(self) -> Self {
+        Self { bias: false, ..self }
+    }
+
+    /// The same scaled by one more than its weight.
+    pub fn one_plus(self) -> Self {
+        Self { scale: NormScale::OnePlusWeight, ..self }
+    }
+
+    /// The same without parameters.
+    pub fn bare(self) -> Self {
+        Self { scale: NormScale::None, bias: false, ..self }
     }
 }
 
@@ -36,31 +67,58 @@ impl NormSpec {
 #[derive(Debug)]
 pub struct Norm {
     spec: NormSpec,
-    weight: Weight,
+    size: i64,
+    weight: Option<Weight>,
     bias: Option<Weight>,
 }
 
 impl Norm {
     /// Loads `weight` (and `bias`) `[size]`, which old checkpoints call `gamma` and `beta`.
     pub fn load(weights: &Weights, spec: NormSpec, size: i64) -> Self {
-        let shifted = matches!(spec, NormSpec::Layer { bias: true, .. });
+        Self::load_each(weights, spec, &[size])
+    }
+
+    /// As [`Norm::load`], with parameters of `shape`, whose last dimension is normalised: one for each head, say.
+    pub fn load_each(weights: &Weights, spec: NormSpec, shape: &[i64]) -> Self {
         let old = weights.has("gamma") || weights.has("beta");
         let (weight, bias) = if old { ("gamma", "beta") } else { ("weight", "bias") };
-        Self { spec, weight: weights.weight(weight, &[size]), bias: weights.weight_if(shifted, bias, &[size]) }
+        Self {
+            spec,
+            size: shape.last().copied().unwrap_or(0),
+            weight: weights.weight_if(spec.scale != NormScale::None, weight, shape),
+            bias: weights.weight_if(spec.bias, bias, shape),
+        }
     }
 
     /// Normalises the last dimension.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        match self.spec {
-            NormSpec::Layer { eps, .. } => {
-                x.layer_norm(self.weight.size(), Some(&*self.weight), self.bias.as_deref(), eps, false)
+        let NormSpec { kind, eps, scale, .. } = self.spec;
+        let (weight, bias) = (self.weight.as_deref(), self.bias.as_deref());
+        match (kind, scale) {
+            (NormKind::Layer, NormScale::None | NormScale::Weight) if weight.is_none_or(|weight| weight.dim() == 1) => {
+                x.layer_norm([self.size], weight, bias, eps, false)
             }
-            // In half precision the reference rounds before it scales, to the kind of the weights: sums that a block
-            // kept wide come in as float32.
-            NormSpec::Rms { eps } => {
+            (NormKind::Layer, _) => {
+                let unit = x.layer_norm([self.size], None::<&Tensor>, None::<&Tensor>, eps, false);
+                let scaled = match (scale, weight) {
+                    (NormScale::OnePlusWeight, Some(weight)) => unit * (weight + 1.0),
+                    (_, Some(weight)) => unit * weight,
+                    (_, None) => unit,
+                };
+                bias.map_or_else(|| scaled.shallow_clone(), |bias| &scaled + bias)
+            }
+            (NormKind::Rms, _) => {
                 let wide = x.to_kind(Kind::Float);
-                let scale = (wide.square().mean_dim(-1, true, Kind::Float) + eps).rsqrt();
-                (wide * scale).to_kind(self.weight.kind()) * &*self.weight
+                let unit = &wide * (wide.square().mean_dim(-1, true, Kind::Float) + eps).rsqrt();
+                match (scale, weight) {
+                    (NormScale::OnePlusWeight, Some(weight)) => {
+                        (unit * (weight.to_kind(Kind::Float) + 1.0)).to_kind(weight.kind())
+                    }
+                    // In half precision the reference rounds before it scales, to the kind of the weights: sums that a
+                    // block kept wide come in as float32.
+                    (_, Some(weight)) => unit.to_kind(weight.kind()) * weight,
+                    (_, None) => unit.to_kind(x.kind()),
+                }
             }
         }
     }

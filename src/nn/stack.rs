@@ -1,6 +1,6 @@
 use tch::Tensor;
 
-use super::{Layer, LayerSpec, Mask, Norm, NormSpec, Rotation};
+use super::{Attend, Layer, LayerSpec, Mask, Norm, NormSpec, Rotation};
 use crate::weights::Weights;
 use crate::{Cache, Inputs, Outputs};
 
@@ -62,6 +62,21 @@ impl Context {
         let (others, kinds) = &self.others;
         let kind = kinds.get(index).copied().unwrap_or(0);
         kind.checked_sub(1).and_then(|other| others.get(other)).unwrap_or(self)
+    }
+
+    /// How the layers attend to their own tokens.
+    pub fn attend(&self) -> Attend<'_> {
+        Attend {
+            mask: &self.mask,
+            bias: self.bias.as_ref(),
+            rotation: self.rotation.as_ref(),
+            weights: self.attentions,
+        }
+    }
+
+    /// How they attend to the second sequence.
+    pub fn attend_memory(&self) -> Attend<'_> {
+        Attend { mask: &self.memory_mask, bias: None, rotation: None, weights: self.attentions }
     }
 
     /// With a second sequence for cross attention.
@@ -128,7 +143,7 @@ impl Stack {
     pub fn load(weights: &Weights, spec: &StackSpec) -> Self {
         let list = weights.at("layers");
         let layers = spec.layers.iter().enumerate().map(|(index, layer)| Layer::load(&list.layer(index), layer));
-        let width = spec.layers.first().map_or(0, |layer| layer.mlp.hidden);
+        let width = spec.layers.first().map_or(0, |layer| layer.hidden);
         let final_norm = spec.final_norm.map(|norm| Norm::load(&weights.at("norm"), norm, width));
         Self { layers: layers.collect(), final_norm }
     }

@@ -38,6 +38,8 @@ pub struct State {
 struct Stored {
     /// First row and content, sorted by row.
     pieces: Vec<(i64, Weight)>,
+    /// As in [`Layout::Rows`].
+    groups: i64,
     transposed: bool,
 }
 
@@ -68,8 +70,9 @@ impl State {
         self.stored.iter().filter_map(|(name, stored)| Some((name.clone(), gradient(stored)?))).collect()
     }
 
-    fn add(&mut self, name: &str, start: i64, transposed: bool, tensor: &Tensor) {
-        let stored = self.stored.entry(name.to_owned()).or_insert_with(|| Stored { pieces: Vec::new(), transposed });
+    fn add(&mut self, name: &str, start: i64, (groups, transposed): (i64, bool), tensor: &Tensor) {
+        let new = || Stored { pieces: Vec::new(), groups, transposed };
+        let stored = self.stored.entry(name.to_owned()).or_insert_with(new);
         let at = stored.pieces.partition_point(|(row, _)| *row < start);
         let piece = (start, Weight::new(tensor.shallow_clone()));
         match stored.pieces.get_mut(at) {
@@ -83,6 +86,10 @@ impl Stored {
     fn assemble(&self) -> Tensor {
         let whole = match &self.pieces[..] {
             [(_, only)] => only.shallow_clone(),
+            pieces if self.groups > 1 => {
+                let pieces: Vec<_> = pieces.iter().map(|(_, piece)| grouped(piece, self.groups)).collect();
+                Tensor::cat(&pieces, 1).flatten(0, 1)
+            }
             pieces => Tensor::cat(&pieces.iter().map(|(_, piece)| &**piece).collect::<Vec<_>>(), 0),
         };
         if self.transposed && whole.dim() == 2 { whole.tr().contiguous() } else { whole }
@@ -337,7 +344,10 @@ impl Weights {
         let tensor = self.leaf(stored, &full, layout == Layout::Wide);
         let tensor = if transposed && tensor.dim() == 2 { tensor.tr() } else { tensor };
         match layout {
-            Layout::Rows { start, .. } => tensor.narrow(0, start, shape[0]),
+            Layout::Rows { start, groups: 1, .. } => tensor.narrow(0, start, shape[0]),
+            Layout::Rows { start, groups, .. } => {
+                grouped(&tensor, groups).narrow(1, start, shape[0] / groups).reshape(shape)
+            }
             _ => tensor,
         }
     }
@@ -380,7 +390,7 @@ impl Weights {
         let tensor = if options.trainable { tensor.detach().set_requires_grad(true) } else { tensor };
         if options.trainable {
             log.leaves.insert(stored.to_owned(), tensor.shallow_clone());
-            log.state.add(stored, 0, false, &tensor);
+            log.state.add(stored, 0, (1, false), &tensor);
         }
         tensor
     }
@@ -392,13 +402,20 @@ impl Weights {
         if self.loader.options.trainable {
             return;
         }
-        let (start, transposed) = match layout {
-            Layout::Plain | Layout::Wide => (0, false),
-            Layout::Transposed => (0, true),
-            Layout::Rows { start, transposed, .. } => (start, transposed),
+        let (start, groups, transposed) = match layout {
+            Layout::Plain | Layout::Wide => (0, 1, false),
+            Layout::Transposed => (0, 1, true),
+            Layout::Rows { start, groups, transposed, .. } => (start, groups, transposed),
         };
-        self.loader.log.borrow_mut().state.add(stored, start, transposed, tensor);
+        self.loader.log.borrow_mut().state.add(stored, start, (groups, transposed), tensor);
     }
+}
+
+/// `[rows, …]` as `[groups, rows of a group, …]`.
+fn grouped(tensor: &Tensor, groups: i64) -> Tensor {
+    let size = tensor.size();
+    let rows = size.first().copied().unwrap_or(0);
+    tensor.reshape([&[groups, rows / groups], size.get(1..).unwrap_or(&[])].concat())
 }
 
 fn join(path: &str, segment: &str) -> String {

@@ -9,12 +9,15 @@ pub enum Layout {
     Wide,
     /// Matrices with input and output swapped, as GPT-2's `Conv1D` stores them.
     Transposed,
-    /// Rows `start..` of a tensor of `total` rows that several blocks share.
+    /// Rows `start..` of a tensor of `total` rows that several blocks share; of each of `groups` groups of rows, where
+    /// a checkpoint stores the parts of one head after the other.
     Rows {
-        /// First row.
+        /// First row, within its group.
         start: i64,
         /// Rows of the stored tensor.
         total: i64,
+        /// Groups of as many rows each; 1 as a rule.
+        groups: i64,
         /// Whether the stored matrix has input and output swapped.
         transposed: bool,
     },
@@ -65,10 +68,20 @@ impl NameTable {
 
     /// `parts` are stored one after the other in the rows of `stored`: `(block, rows)` each.
     pub fn fused(self, stored: &'static str, parts: &[(&'static str, i64)], transposed: bool) -> Self {
-        let total = parts.iter().map(|(_, rows)| rows).sum();
+        self.rows(stored, 1, parts, transposed)
+    }
+
+    /// The rows of `stored` are `groups` groups (heads, say), in each of which `parts` stand one after the other:
+    /// `(block, rows per group)` each.
+    pub fn interleaved(self, stored: &'static str, groups: i64, parts: &[(&'static str, i64)]) -> Self {
+        self.rows(stored, groups, parts, false)
+    }
+
+    fn rows(self, stored: &'static str, groups: i64, parts: &[(&'static str, i64)], transposed: bool) -> Self {
+        let total = groups * parts.iter().map(|(_, rows)| rows).sum::<i64>();
         let mut start = 0;
         parts.iter().fold(self, |table, (block, rows)| {
-            let layout = Layout::Rows { start, total, transposed };
+            let layout = Layout::Rows { start, total, groups, transposed };
             start += rows;
             table.rule(block, stored, layout)
         })
@@ -119,7 +132,7 @@ mod tests {
         assert_eq!(table.resolve("layers.3.mlp.bias"), ("h.3.mlp.bias".into(), Layout::Plain));
         assert_eq!(
             table.resolve("layers.0.k.weight"),
-            ("h.0.attn.c_attn.weight".into(), Layout::Rows { start: 4, total: 8, transposed: true })
+            ("h.0.attn.c_attn.weight".into(), Layout::Rows { start: 4, total: 8, groups: 1, transposed: true })
         );
         assert_eq!(table.resolve("wte.weight"), ("wte.weight".into(), Layout::Plain));
     }

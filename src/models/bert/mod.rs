@@ -28,19 +28,11 @@ impl Architecture for Bert {
 /// What each layer is, and how many.
 fn stack(config: &BertConfig) -> StackSpec {
     let attention = AttentionSpec::even(config.hidden_size, config.num_attention_heads);
+    let mlp = MlpSpec::plain(config.hidden_size, config.intermediate_size, config.hidden_act);
     let layer = LayerSpec {
-        attention,
         cross: config.add_cross_attention.then_some(attention),
-        mlp: MlpSpec {
-            hidden: config.hidden_size,
-            intermediate: config.intermediate_size,
-            activation: config.hidden_act,
-            gated: false,
-            bias: true,
-        },
-        norm: NormSpec::layer(config.layer_norm_eps),
         placement: Placement::Post,
-        adapter: None,
+        ..LayerSpec::new(attention, mlp, NormSpec::layer(config.layer_norm_eps))
     };
     StackSpec { layers: vec![layer; config.num_hidden_layers as usize], final_norm: None }
 }

@@ -29,7 +29,7 @@ crate::config! {
         eos_token_id: i64 = 49407,
     }
     ignored: ["attention_dropout", "initializer_factor"]
-    upgrade: |fields| own_section(fields, "text_config");
+    upgrade: |fields, _: &_| own_section(fields, "text_config");
     validate: validate_text;
 }
 
@@ -58,7 +58,7 @@ crate::config! {
         layer_norm_eps: f64 = 1e-5,
     }
     ignored: ["attention_dropout", "initializer_factor"]
-    upgrade: |fields| own_section(fields, "vision_config");
+    upgrade: |fields, _: &_| own_section(fields, "vision_config");
     validate: validate_vision;
 }
 
@@ -88,7 +88,7 @@ fn own_section(fields: &mut Map<String, Value>, section: &str) -> Result<()> {
     Ok(())
 }
 
-fn upgrade(fields: &mut Map<String, Value>) -> Result<()> {
+fn upgrade(fields: &mut Map<String, Value>, _: &ClipConfig) -> Result<()> {
     // Classes with a projection have the configuration of their part alone.
     for (model_type, section) in [("clip_text_model", "text_config"), ("clip_vision_model", "vision_config")] {
         if fields.get("model_type").is_some_and(|given| given == model_type) {

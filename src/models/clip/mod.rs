@@ -14,8 +14,7 @@ use crate::inputs::Argument;
 use crate::model::{Architecture, Head, Module, Part};
 use crate::nn::heads::{Bare, Body, Classifier, Features, Headed, Readout, pooled};
 use crate::nn::{
-    Activation, AttentionSpec, LayerSpec, Linear, MlpSpec, NormSpec, PatchSpec, Placement, Pooling, PoolingSpec,
-    StackSpec,
+    Activation, AttentionSpec, LayerSpec, Linear, MlpSpec, NormSpec, PatchSpec, Pooling, PoolingSpec, StackSpec,
 };
 use crate::tasks;
 use crate::weights::{NameTable, Weights};
@@ -47,14 +46,8 @@ impl Architecture for ClipVision {
 
 /// A layer of either encoder.
 fn layer(hidden: i64, heads: i64, intermediate: i64, activation: Activation, eps: f64) -> LayerSpec {
-    LayerSpec {
-        attention: AttentionSpec::even(hidden, heads),
-        cross: None,
-        mlp: MlpSpec { hidden, intermediate, activation, gated: false, bias: true },
-        norm: NormSpec::layer(eps),
-        placement: Placement::Pre,
-        adapter: None,
-    }
+    let mlp = MlpSpec::plain(hidden, intermediate, activation);
+    LayerSpec::new(AttentionSpec::even(hidden, heads), mlp, NormSpec::layer(eps))
 }
 
 /// Names of the layers of either encoder.

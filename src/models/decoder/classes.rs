@@ -3,7 +3,7 @@ use tch::{Kind, Tensor};
 use super::{DecoderBody, DecoderSpec};
 use crate::model::{Generation, Module};
 use crate::nn::Linear;
-use crate::nn::heads::{Bare, Features, Headed, NextToken, PerToken, Readout, Span};
+use crate::nn::heads::{Bare, Features, Headed, PerToken, Readout, Span, last_tokens};
 use crate::tasks::{self, Task};
 use crate::weights::Weights;
 use crate::{Error, Inputs, Outputs, Result};
@@ -33,6 +33,27 @@ macro_rules! decoder_classes {
 }
 pub(crate) use decoder_classes;
 
+/// Declares an architecture of the blueprint: `decoder! { pub struct Llama(LlamaConfig) = spec; [TextGeneration, …] }`,
+/// where `spec` makes a [`DecoderSpec`] of the configuration.
+macro_rules! decoder {
+    (
+        $(#[$meta:meta])*
+        pub struct $architecture:ident($config:ty) = $spec:path;
+        $classes:tt
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug)]
+        pub struct $architecture;
+
+        impl $crate::model::Architecture for $architecture {
+            type Config = $config;
+        }
+
+        $crate::models::decoder::decoder_classes!($architecture, $spec, $classes);
+    };
+}
+pub(crate) use decoder;
+
 impl Class for tasks::FeatureExtraction {
     fn load(spec: DecoderSpec, weights: &Weights) -> Box<dyn Module> {
         let places = ["", spec.names.prefix];
@@ -43,7 +64,7 @@ impl Class for tasks::FeatureExtraction {
 impl Class for tasks::TextGeneration {
     fn load(spec: DecoderSpec, weights: &Weights) -> Box<dyn Module> {
         let body = below(spec, weights);
-        let head = NextToken(body.lm_head(weights));
+        let head = body.vocabulary(weights);
         Box::new(Headed::generating(body, head, Generation::DecoderOnly))
     }
 }
@@ -75,6 +96,35 @@ impl Class for tasks::QuestionAnswering {
 fn below(spec: DecoderSpec, weights: &Weights) -> DecoderBody {
     let places = [spec.names.prefix, ""];
     DecoderBody::load(spec, weights, &places)
+}
+
+/// `logits` over the vocabulary; of the last `logits_to_keep` tokens where the input says so.
+#[derive(Debug)]
+pub struct Vocabulary {
+    pub(super) head: Linear,
+    pub(super) scale: Option<f64>,
+    pub(super) softcap: Option<f64>,
+}
+
+impl Vocabulary {
+    /// `[…, hidden]` to `[…, vocabulary]`.
+    pub fn forward(&self, hidden: &Tensor) -> Tensor {
+        let logits = self.head.forward(hidden);
+        let logits = match self.scale {
+            Some(scale) => logits * scale,
+            None => logits,
+        };
+        match self.softcap {
+            Some(cap) => (logits / cap).tanh() * cap,
+            None => logits,
+        }
+    }
+}
+
+impl Readout for Vocabulary {
+    fn read(&self, features: &Features, inputs: &Inputs) -> Result<Outputs> {
+        Ok(Outputs::new().with("logits", self.forward(&last_tokens(&features.hidden, inputs))))
+    }
 }
 
 /// `logits` of a whole sequence, from its last token that is not padding.

@@ -1,9 +1,15 @@
 //! The decoder blueprint: a causal stack between token embeddings and one of five heads, driven by a spec.
 
 mod classes;
+mod config;
+mod dense;
+mod kinds;
 
-pub(crate) use classes::decoder_classes;
-pub use classes::{Class, LastToken};
+pub use classes::{Class, LastToken, Vocabulary};
+pub(crate) use classes::{decoder, decoder_classes};
+pub use config::DecoderConfig;
+pub use dense::{dense, names};
+pub use kinds::{FULL, SLIDING, check_layer_types, fill_layer_types};
 
 use tch::Tensor;
 use tch_transformers_native::Weight;
@@ -11,11 +17,16 @@ use tch_transformers_native::Weight;
 use crate::inputs::{Argument, Dim, Values, covers};
 use crate::nn::heads::{Body, Features};
 use crate::nn::rope::{Rope, RopeSpec};
-use crate::nn::{Context, Embedding, LayerSpec, Linear, Mask, NormSpec, Stack, StackSpec};
+use crate::nn::{
+    AttentionSpec, Context, Embedding, FeedForwardSpec, LayerSpec, Linear, Mask, MlpSpec, Norm, NormSpec, Stack,
+    StackSpec,
+};
 use crate::weights::{NameTable, Weights};
 use crate::{Cache, Error, Inputs, Result};
 
 /// What a decoder is made of; a pure function of its configuration.
+///
+/// An architecture states what differs from [`DecoderSpec::new`], or from the spec of the one that it derives from.
 #[derive(Debug, Clone)]
 pub struct DecoderSpec {
     /// Tokens in the vocabulary.
@@ -24,6 +35,10 @@ pub struct DecoderSpec {
     pub hidden: i64,
     /// What the vectors of tokens are multiplied by.
     pub embedding_scale: Option<f64>,
+    /// The normalisation of what enters the first layer.
+    pub embedding_norm: Option<NormSpec>,
+    /// Whether a token sees only itself and those before it; all of them where not.
+    pub causal: bool,
     /// Learned positions, added to the vectors of tokens.
     pub positions: Option<LearnedPositions>,
     /// Whether segments are looked up in the table of tokens, and added.
@@ -34,6 +49,10 @@ pub struct DecoderSpec {
     pub final_norm: Option<NormSpec>,
     /// The head over the vocabulary.
     pub lm_head: LmHead,
+    /// What logits over the vocabulary are multiplied by.
+    pub logit_scale: Option<f64>,
+    /// Bound that they approach then: `cap * tanh(logits / cap)`.
+    pub logit_softcap: Option<f64>,
     /// Number of labels of the classification heads.
     pub labels: i64,
     /// The token that fills rows up, which sequence classification looks in front of.
@@ -42,6 +61,51 @@ pub struct DecoderSpec {
     pub frozen_padding: bool,
     /// Where the parameters stand.
     pub names: Names,
+}
+
+impl DecoderSpec {
+    /// Causal layers as wide as the first one says, on the vectors of `vocab_size` tokens, and a last `norm`; an untied
+    /// head without bias.
+    pub fn new(vocab_size: i64, layers: Vec<DecoderLayer>, norm: NormSpec, names: Names) -> Self {
+        Self {
+            vocab_size,
+            hidden: layers.first().map_or(0, |layer| layer.layer.hidden),
+            embedding_scale: None,
+            embedding_norm: None,
+            causal: true,
+            positions: None,
+            token_types: false,
+            layers,
+            final_norm: Some(norm),
+            lm_head: LmHead { tied: false, bias: false },
+            logit_scale: None,
+            logit_softcap: None,
+            labels: 2,
+            pad_token: None,
+            frozen_padding: false,
+            names,
+        }
+    }
+
+    /// The same with every layer changed by `change`, which is given the number of each.
+    pub fn with_layers(mut self, mut change: impl FnMut(usize, &mut DecoderLayer)) -> Self {
+        self.layers.iter_mut().enumerate().for_each(|(index, layer)| change(index, layer));
+        self
+    }
+
+    /// The same with the attention of every layer changed by `change`.
+    pub fn with_attention(self, mut change: impl FnMut(&mut AttentionSpec)) -> Self {
+        self.with_layers(|_, layer| layer.layer.attention().into_iter().for_each(&mut change))
+    }
+
+    /// The same with the feed-forward of every layer changed by `change`, where it is one network for all tokens.
+    pub fn with_mlps(self, mut change: impl FnMut(&mut MlpSpec)) -> Self {
+        self.with_layers(|_, layer| {
+            if let FeedForwardSpec::Mlp(mlp) = &mut layer.layer.feed_forward {
+                change(mlp);
+            }
+        })
+    }
 }
 
 /// A table of positions.
@@ -62,6 +126,13 @@ pub struct DecoderLayer {
     pub window: Option<i64>,
     /// How it rotates queries and keys.
     pub rope: Option<RopeSpec>,
+}
+
+impl DecoderLayer {
+    /// A layer that sees all tokens and rotates nothing.
+    pub fn new(layer: LayerSpec) -> Self {
+        Self { layer, window: None, rope: None }
+    }
 }
 
 /// The head over the vocabulary.
@@ -88,12 +159,26 @@ pub struct Names {
     pub ignored: &'static [&'static str],
 }
 
+impl Names {
+    /// Those of Llama but for `table`: bodies below `model`, and below `transformer` for question answering.
+    pub fn new(table: NameTable) -> Self {
+        Self {
+            table,
+            prefix: "model",
+            span_prefix: "transformer",
+            token_head: "score",
+            ignored: &["attention.rotary_emb.inv_freq"],
+        }
+    }
+}
+
 /// The decoder without its heads.
 #[derive(Debug)]
 pub struct DecoderBody {
     spec: DecoderSpec,
     token: Embedding,
     position: Option<(LearnedPositions, Embedding)>,
+    embedding_norm: Option<Norm>,
     stack: Stack,
     views: Vec<View>,
     /// The view of each layer.
@@ -119,7 +204,9 @@ impl DecoderBody {
             let rows = positions.count + positions.offset;
             (positions, Embedding::load(&weights.at("position"), rows, spec.hidden))
         });
-        let layers = spec.layers.iter().map(|layer| layer.layer).collect();
+        let norm = |norm| Norm::load(&weights.at("embedding_norm"), norm, spec.hidden);
+        let embedding_norm = spec.embedding_norm.map(norm);
+        let layers = spec.layers.iter().map(|layer| layer.layer.clone()).collect();
         let stack = Stack::load(&weights, &StackSpec { layers, final_norm: spec.final_norm });
         let mut seen: Vec<(Option<i64>, &Option<RopeSpec>)> = Vec::new();
         let mut kinds = Vec::with_capacity(spec.layers.len());
@@ -136,7 +223,7 @@ impl DecoderBody {
         };
         let views = seen.into_iter().map(view).collect();
         let padding = spec.pad_token.filter(|_| spec.frozen_padding);
-        Self { token: token.with_padding(padding), position, stack, views, kinds, spec }
+        Self { token: token.with_padding(padding), position, embedding_norm, stack, views, kinds, spec }
     }
 
     /// The spec that the body was built from.
@@ -145,7 +232,12 @@ impl DecoderBody {
     }
 
     /// The head over the vocabulary, from the root of a class's weights.
-    pub fn lm_head(&self, weights: &Weights) -> Linear {
+    pub fn vocabulary(&self, weights: &Weights) -> Vocabulary {
+        let DecoderSpec { logit_scale: scale, logit_softcap: softcap, .. } = self.spec;
+        Vocabulary { head: self.lm_head(weights), scale, softcap }
+    }
+
+    fn lm_head(&self, weights: &Weights) -> Linear {
         let head = weights.at("lm_head");
         let shape = [self.spec.vocab_size, self.spec.hidden];
         let table = match self.spec.lm_head.tied {
@@ -176,8 +268,12 @@ impl DecoderBody {
             Some(positions) => vectors + positions,
             None => vectors,
         };
-        Ok(match inputs.get("token_type_ids") {
-            Some(ids) => x + self.tokens(ids),
+        let x = match inputs.get("token_type_ids") {
+            Some(ids) if self.spec.token_types => x + self.tokens(ids),
+            _ => x,
+        };
+        Ok(match &self.embedding_norm {
+            Some(norm) => norm.forward(&x),
             None => x,
         })
     }
@@ -206,8 +302,12 @@ impl DecoderBody {
         };
         let context = |view: &View| {
             let memory = inputs.get("encoder_hidden_states").map(Tensor::shallow_clone);
-            let context = Context::new(Mask::causal(attention_mask, tokens, past, view.window, x), inputs)
-                .with_memory(memory, Mask::padding(inputs.get("encoder_attention_mask")));
+            let mask = match self.spec.causal {
+                true => Mask::causal(attention_mask, tokens, past, view.window, x),
+                false => Mask::near(attention_mask, tokens, view.window, x),
+            };
+            let context =
+                Context::new(mask, inputs).with_memory(memory, Mask::padding(inputs.get("encoder_attention_mask")));
             match &view.rope {
                 Some(rope) => context.with_rotation(rope.at(&positions, x.kind())),
                 None => context,

@@ -66,10 +66,9 @@ fn default_part<C: ModelConfig>(config: C) -> Value {
     fields
 }
 
-fn upgrade(fields: &mut Map<String, Value>) -> Result<()> {
-    let default = LlavaConfig::default();
-    normalise_any_part::<ClipVisionConfig>(fields, "vision_config", default.vision_config)?;
-    normalise_any_part::<LlamaConfig>(fields, "text_config", default.text_config)?;
+fn upgrade(fields: &mut Map<String, Value>, default: &LlavaConfig) -> Result<()> {
+    normalise_any_part::<ClipVisionConfig>(fields, "vision_config", default.vision_config.clone())?;
+    normalise_any_part::<LlamaConfig>(fields, "text_config", default.text_config.clone())?;
     // Older files say so in the language model's section alone.
     if fields["text_config"].get("tie_word_embeddings").and_then(Value::as_bool) == Some(true) {
         fields.insert("tie_word_embeddings".into(), true.into());

@@ -39,9 +39,9 @@ fn stage_names(stages: usize) -> Vec<String> {
     std::iter::once("stem".to_owned()).chain(stages).collect()
 }
 
-fn upgrade(fields: &mut Map<String, Value>) -> Result<()> {
+fn upgrade(fields: &mut Map<String, Value>, default: &ResNetConfig) -> Result<()> {
     let depths = fields.get("depths").and_then(Value::as_array).map(Vec::len);
-    align_stages("resnet", fields, &stage_names(depths.unwrap_or(ResNetConfig::default().depths.len())))
+    align_stages("resnet", fields, &stage_names(depths.unwrap_or(default.depths.len())))
 }
 
 fn validate(config: &ResNetConfig) -> Result<()> {

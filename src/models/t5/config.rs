@@ -59,7 +59,7 @@ crate::config! {
 }
 
 /// Fills in the fields that follow from others.
-fn upgrade(fields: &mut Map<String, Value>) -> Result<()> {
+fn upgrade(fields: &mut Map<String, Value>, _: &T5Config) -> Result<()> {
     if fields.get("num_decoder_layers").is_none_or(Value::is_null) {
         match fields.get("num_layers").cloned() {
             Some(layers) => fields.insert("num_decoder_layers".into(), layers),

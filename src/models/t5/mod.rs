@@ -14,8 +14,8 @@ use crate::inputs::{Argument, Dim, Values, covers};
 use crate::model::{Architecture, Generation, Head, Module};
 use crate::nn::heads::{Bare, Body, Features, Headed, PerToken, Readout, Span, last_tokens};
 use crate::nn::{
-    AttentionSpec, Biases, Context, Embedding, LayerSpec, Linear, Mask, MlpSpec, NormSpec, Passed, Placement,
-    RelativeBias, RelativeBiasSpec, Stack, StackSpec, masked_bias,
+    AttentionSpec, Context, Embedding, LayerSpec, Linear, Mask, MlpSpec, NormSpec, Passed, RelativeBias,
+    RelativeBiasSpec, Stack, StackSpec, masked_bias,
 };
 use crate::tasks;
 use crate::weights::{NameTable, Weights};
@@ -38,32 +38,21 @@ enum Side {
 
 /// What each layer is, and how many.
 fn stack(config: &T5Config, side: Side) -> StackSpec {
+    // The initialisation makes up for the missing scale.
     let attention = AttentionSpec {
-        hidden: config.d_model,
-        source: config.d_model,
-        heads: config.num_heads,
-        kv_heads: config.num_heads,
-        head_dim: config.d_kv,
-        // The initialisation makes up for it.
         scale: 1.0,
-        bias: Biases::NONE,
+        ..AttentionSpec::grouped(config.d_model, config.num_heads, config.num_heads, config.d_kv)
     };
-    let layer = LayerSpec {
-        attention,
-        cross: (side == Side::Decoder).then_some(attention),
-        mlp: MlpSpec {
-            hidden: config.d_model,
-            intermediate: config.d_ff,
-            activation: config.dense_act_fn,
-            gated: config.is_gated_act,
-            bias: false,
-        },
-        norm: NormSpec::rms(config.layer_norm_epsilon),
-        placement: Placement::Pre,
-        adapter: None,
+    let mlp = MlpSpec {
+        gated: config.is_gated_act,
+        bias: false,
+        ..MlpSpec::plain(config.d_model, config.d_ff, config.dense_act_fn)
     };
+    let norm = NormSpec::rms(config.layer_norm_epsilon);
+    let layer =
+        LayerSpec { cross: (side == Side::Decoder).then_some(attention), ..LayerSpec::new(attention, mlp, norm) };
     let layers = if side == Side::Encoder { config.num_layers } else { config.num_decoder_layers };
-    StackSpec { layers: vec![layer; layers as usize], final_norm: Some(layer.norm) }
+    StackSpec { layers: vec![layer; layers as usize], final_norm: Some(norm) }
 }
 
 fn names(config: &T5Config, side: Side) -> NameTable {

@@ -39,10 +39,10 @@ crate::config! {
     validate: validate;
 }
 
-fn upgrade(fields: &mut Map<String, Value>) -> Result<()> {
+fn upgrade(fields: &mut Map<String, Value>, default: &VitConfig) -> Result<()> {
     let given = fields.get("pooler_output_size").is_some_and(|size| !size.is_null() && *size != 0);
     if !given {
-        let hidden = fields.get("hidden_size").cloned().unwrap_or_else(|| VitConfig::default().hidden_size.into());
+        let hidden = fields.get("hidden_size").cloned().unwrap_or_else(|| default.hidden_size.into());
         fields.insert("pooler_output_size".into(), hidden);
     }
     Ok(())

@@ -9,8 +9,7 @@ pub use tower::{VisionSpec, VisionTower};
 use crate::model::{Architecture, Head, Module};
 use crate::nn::heads::{Bare, Classifier, Features, Headed, Readout};
 use crate::nn::{
-    AttentionSpec, Biases, Conv, ConvSpec, LayerSpec, MlpSpec, NormSpec, PatchSpec, Placement, Pooling, PoolingSpec,
-    StackSpec,
+    AttentionSpec, Biases, Conv, ConvSpec, LayerSpec, MlpSpec, NormSpec, PatchSpec, Pooling, PoolingSpec, StackSpec,
 };
 use crate::tasks;
 use crate::weights::{NameTable, Weights};
@@ -27,23 +26,12 @@ impl Architecture for Vit {
 /// The encoder; classes choose the pooling and whether there is a mask token.
 fn spec(config: &VitConfig) -> VisionSpec {
     let qkv = config.qkv_bias;
-    let layer = LayerSpec {
-        attention: AttentionSpec {
-            bias: Biases { q: qkv, k: qkv, v: qkv, o: true },
-            ..AttentionSpec::even(config.hidden_size, config.num_attention_heads)
-        },
-        cross: None,
-        mlp: MlpSpec {
-            hidden: config.hidden_size,
-            intermediate: config.intermediate_size,
-            activation: config.hidden_act,
-            gated: false,
-            bias: true,
-        },
-        norm: NormSpec::layer(config.layer_norm_eps),
-        placement: Placement::Pre,
-        adapter: None,
+    let attention = AttentionSpec {
+        bias: Biases { q: qkv, k: qkv, v: qkv, o: true },
+        ..AttentionSpec::even(config.hidden_size, config.num_attention_heads)
     };
+    let mlp = MlpSpec::plain(config.hidden_size, config.intermediate_size, config.hidden_act);
+    let layer = LayerSpec::new(attention, mlp, NormSpec::layer(config.layer_norm_eps));
     VisionSpec {
         patches: PatchSpec {
             channels: config.num_channels,

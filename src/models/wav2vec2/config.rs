@@ -120,10 +120,10 @@ crate::config! {
     validate: validate;
 }
 
-fn upgrade(fields: &mut Map<String, Value>) -> Result<()> {
+fn upgrade(fields: &mut Map<String, Value>, default: &Wav2Vec2Config) -> Result<()> {
     let given = |value: &Value| !value.is_null() && value.as_i64() != Some(0);
     if !fields.get("output_hidden_size").is_some_and(given) {
-        let hidden = fields.get("hidden_size").cloned().unwrap_or_else(|| Wav2Vec2Config::default().hidden_size.into());
+        let hidden = fields.get("hidden_size").cloned().unwrap_or_else(|| default.hidden_size.into());
         fields.insert("output_hidden_size".into(), hidden);
     }
     Ok(())

@@ -107,22 +107,14 @@ impl SpeechSpec {
 pub fn spec(config: &Wav2Vec2Config) -> SpeechSpec {
     let norm = NormSpec::layer(config.layer_norm_eps);
     let stable = config.do_stable_layer_norm;
-    let mlp = MlpSpec {
-        hidden: config.hidden_size,
-        intermediate: config.intermediate_size,
-        activation: config.hidden_act,
-        gated: false,
-        bias: true,
-    };
+    let mlp = MlpSpec::plain(config.hidden_size, config.intermediate_size, config.hidden_act);
     let language =
         |width| (NormSpec::layer(1e-5), MlpSpec { intermediate: width, activation: Activation::Relu, ..mlp });
+    let attention = AttentionSpec::even(config.hidden_size, config.num_attention_heads);
     let layer = LayerSpec {
-        attention: AttentionSpec::even(config.hidden_size, config.num_attention_heads),
-        cross: None,
-        mlp,
-        norm,
         placement: if stable { Placement::Pre } else { Placement::Post },
         adapter: config.adapter_attn_dim.filter(|_| stable).map(language),
+        ..LayerSpec::new(attention, mlp, norm)
     };
     let kernel = config.num_conv_pos_embeddings;
     SpeechSpec {

@@ -13,7 +13,7 @@ use crate::model::{Architecture, Generation, Head, Module};
 use crate::nn::heads::{Bare, Body, Features, Headed, LayerSum, NextToken, ProjectedMean};
 use crate::nn::{
     Activation, AttentionSpec, Biases, Context, Conv, ConvSpec, Embedding, LayerSpec, Linear, Mask, MlpSpec, NormSpec,
-    Passed, Placement, Stack, StackSpec,
+    Passed, Stack, StackSpec,
 };
 use crate::tasks;
 use crate::weights::Weights;
@@ -31,21 +31,10 @@ impl Architecture for Whisper {
 fn stack(config: &WhisperConfig, (layers, heads, intermediate): (i64, i64, i64), cross: bool) -> StackSpec {
     let attention =
         AttentionSpec { bias: Biases { k: false, ..Biases::ALL }, ..AttentionSpec::even(config.d_model, heads) };
-    let layer = LayerSpec {
-        attention,
-        cross: cross.then_some(attention),
-        mlp: MlpSpec {
-            hidden: config.d_model,
-            intermediate,
-            activation: config.activation_function,
-            gated: false,
-            bias: true,
-        },
-        norm: NormSpec::layer(1e-5),
-        placement: Placement::Pre,
-        adapter: None,
-    };
-    StackSpec { layers: vec![layer; layers as usize], final_norm: Some(layer.norm) }
+    let mlp = MlpSpec::plain(config.d_model, intermediate, config.activation_function);
+    let norm = NormSpec::layer(1e-5);
+    let layer = LayerSpec { cross: cross.then_some(attention), ..LayerSpec::new(attention, mlp, norm) };
+    StackSpec { layers: vec![layer; layers as usize], final_norm: Some(norm) }
 }
 
 /// Two convolutions over mel frames, of which the second halves them, positions, and the encoder's layers.

@@ -23,20 +23,21 @@ fn failures(config: &ConfigFns, python: &Map<String, Value>) -> Result<Vec<Strin
     let ours = (config.parse)(&json!({}))?;
     let theirs = (config.parse)(&Value::Object(python.clone()))?;
     let mut failures = Vec::new();
-    for field in config.fields {
+    for field in config.fields.iter().filter(|field| !config.without.contains(field)) {
         let (ours, theirs) = (&ours[*field], &theirs[*field]);
         if ours != theirs {
             failures.push(format!("`{field}` is {ours} by default, Python's default is {theirs}"));
         }
         let spelled = |name: &str| python.contains_key(name);
         let alias = config.aliases.iter().any(|(alias, of)| of == field && spelled(alias));
-        if !spelled(field) && !alias && !ours.is_null() && !IGNORED_EVERYWHERE.contains(field) {
+        let known = alias || IGNORED_EVERYWHERE.contains(field) || config.undeclared.contains(field);
+        if !spelled(field) && !known && !ours.is_null() {
             failures.push(format!("`{field}` is no field in Python"));
         }
     }
     for field in python.keys().map(String::as_str) {
         let alias = config.aliases.iter().any(|(alias, _)| *alias == field);
-        if !config.fields.contains(&field)
+        if (!config.fields.contains(&field) || config.without.contains(&field))
             && !config.ignored.contains(&field)
             && !IGNORED_EVERYWHERE.contains(&field)
             && !alias

@@ -1,19 +1,76 @@
-//! GPT-2: a causal decoder with learned positions, whose matrices are stored transposed and fused.
-
-mod config;
-
-pub use config::Gpt2Config;
-
+use crate::config::{divides, positive};
 use crate::inputs::{Argument, Dim, Values};
 use crate::model::{Architecture, Head, Module};
 use crate::models::decoder::{
-    DecoderBody, DecoderLayer, DecoderSpec, LearnedPositions, LmHead, Names, decoder_classes,
+    DecoderBody, DecoderLayer, DecoderSpec, LearnedPositions, LmHead, Names, Vocabulary, decoder_classes,
 };
 use crate::nn::heads::Body;
-use crate::nn::{AttentionSpec, LayerSpec, Linear, MlpSpec, NormSpec, Placement, Summary, SummarySpec};
+use crate::nn::{Activation, AttentionSpec, LayerSpec, MlpSpec, NormSpec, Summary, SummarySpec, SummaryType};
 use crate::tasks;
 use crate::weights::{NameTable, Weights};
 use crate::{Cache, Inputs, Outputs, Result};
+
+crate::config! {
+    /// Configuration of [`Gpt2`].
+    pub struct Gpt2Config("gpt2") {
+        /// Tokens in the vocabulary.
+        vocab_size: i64 = 50257,
+        /// Length of the position table.
+        n_positions: i64 = 1024,
+        /// Width of the hidden states.
+        n_embd: i64 = 768,
+        /// Number of layers.
+        n_layer: i64 = 12,
+        /// Attention heads per layer.
+        n_head: i64 = 12,
+        /// Width of the feed-forward layers; four times `n_embd` where `None`.
+        n_inner: Option<i64> = None,
+        /// Activation of the feed-forward layers.
+        activation_function: Activation = Activation::GeluNew,
+        /// Added to variances.
+        layer_norm_epsilon: f64 = 1e-5,
+        /// What the multiple choice head makes of a sequence.
+        summary_type: SummaryType = SummaryType::ClsIndex,
+        /// Whether it is projected.
+        summary_use_proj: bool = true,
+        /// Applied to the projection.
+        summary_activation: Option<Activation> = None,
+        /// Whether it is projected to one score.
+        summary_proj_to_labels: bool = true,
+        /// Whether scores are divided by the root of the head's width.
+        scale_attn_weights: bool = true,
+        /// Whether scores are divided by the number of the layer.
+        scale_attn_by_inverse_layer_idx: bool = false,
+        /// Whether layers attend to a second sequence.
+        add_cross_attention: bool = false,
+        /// Whether the head over the vocabulary uses the table of token embeddings.
+        tie_word_embeddings: bool = true,
+        /// The token that fills rows up.
+        pad_token_id: Option<i64> = None,
+    }
+    // `reorder_and_upcast_attn` changes eager attention in half precision only, which is not the default.
+    ignored: ["resid_pdrop", "embd_pdrop", "attn_pdrop", "summary_first_dropout", "reorder_and_upcast_attn"]
+    aliases: [
+        ("hidden_size", "n_embd"),
+        ("max_position_embeddings", "n_positions"),
+        ("num_attention_heads", "n_head"),
+        ("num_hidden_layers", "n_layer"),
+    ]
+    validate: validate;
+}
+
+fn validate(config: &Gpt2Config) -> Result<()> {
+    divides("gpt2", ("n_embd", config.n_embd), ("n_head", config.n_head))?;
+    positive(
+        "gpt2",
+        &[
+            ("vocab_size", config.vocab_size),
+            ("n_positions", config.n_positions),
+            ("n_layer", config.n_layer),
+            ("n_inner", config.n_inner.unwrap_or(1)),
+        ],
+    )
+}
 
 /// GPT-2 (Radford et al., 2019); `transformers.models.gpt2`.
 #[derive(Debug)]
@@ -35,37 +92,25 @@ pub fn spec(config: &Gpt2Config) -> Result<DecoderSpec> {
         if config.scale_attn_by_inverse_layer_idx {
             attention.scale /= (index + 1) as f64;
         }
-        let mlp = MlpSpec {
-            hidden,
-            intermediate: config.n_inner.unwrap_or(4 * hidden),
-            activation: config.activation_function,
-            gated: false,
-            bias: true,
-        };
+        let mlp = MlpSpec::plain(hidden, config.n_inner.unwrap_or(4 * hidden), config.activation_function);
         let cross = config.add_cross_attention.then_some(attention);
-        let layer = LayerSpec { attention, cross, mlp, norm, placement: Placement::Pre, adapter: None };
-        DecoderLayer { layer, window: None, rope: None }
+        DecoderLayer::new(LayerSpec { cross, ..LayerSpec::new(attention, mlp, norm) })
+    };
+    let names = Names {
+        prefix: "transformer",
+        span_prefix: "transformer",
+        token_head: "classifier",
+        // Causal masks as constants.
+        ignored: &["attention.bias", "attention.masked_bias", "cross.bias", "cross.masked_bias"],
+        ..Names::new(names(hidden))
     };
     Ok(DecoderSpec {
-        vocab_size: config.vocab_size,
-        hidden,
-        embedding_scale: None,
         positions: Some(LearnedPositions { count: config.n_positions, offset: 0 }),
         token_types: true,
-        layers: (0..config.n_layer).map(layer).collect(),
-        final_norm: Some(norm),
         lm_head: LmHead { tied: config.tie_word_embeddings, bias: false },
         labels: config.num_labels,
         pad_token: config.pad_token_id,
-        frozen_padding: false,
-        names: Names {
-            table: names(hidden),
-            prefix: "transformer",
-            span_prefix: "transformer",
-            token_head: "classifier",
-            // Causal masks as constants.
-            ignored: &["attention.bias", "attention.masked_bias", "cross.bias", "cross.masked_bias"],
-        },
+        ..DecoderSpec::new(config.vocab_size, (0..config.n_layer).map(layer).collect(), norm, names)
     })
 }
 
@@ -105,7 +150,7 @@ decoder_classes!(
 #[derive(Debug)]
 struct DoubleHeads {
     body: DecoderBody,
-    lm_head: Linear,
+    lm_head: Vocabulary,
     summary: Summary,
 }
 
@@ -121,7 +166,7 @@ impl Head<tasks::DoubleHeads> for Gpt2 {
             activation: config.summary_activation,
         };
         let summary = Summary::load(&weights.at("multiple_choice_head"), config.n_embd, summary);
-        Ok(Box::new(DoubleHeads { lm_head: body.lm_head(weights), body, summary }))
+        Ok(Box::new(DoubleHeads { lm_head: body.vocabulary(weights), body, summary }))
     }
 }
 
