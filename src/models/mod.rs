@@ -6,6 +6,7 @@ pub mod decoder;
 pub mod gpt;
 pub mod llama;
 pub mod llava;
+pub mod moe;
 pub mod resnet;
 pub mod seq2seq;
 pub mod t5;
