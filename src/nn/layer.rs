@@ -1,7 +1,9 @@
 use tch::Tensor;
 use tch_transformers_native::Weight;
 
-use super::{Attention, AttentionSpec, Context, Mlp, MlpSpec, Moe, MoeSpec, Norm, NormSpec};
+use super::{
+    Attention, AttentionSpec, Context, LatentAttention, LatentAttentionSpec, Mlp, MlpSpec, Moe, MoeSpec, Norm, NormSpec,
+};
 use crate::cache::LayerCache;
 use crate::weights::Weights;
 
@@ -34,6 +36,8 @@ pub enum Arrangement {
 pub enum MixerSpec {
     /// Attention.
     Attention(AttentionSpec),
+    /// Attention whose keys and values come from one narrow vector per token.
+    Latent(LatentAttentionSpec),
 }
 
 /// What works on each token of a layer by itself.
@@ -99,6 +103,7 @@ impl LayerSpec {
     pub fn attention(&mut self) -> Option<&mut AttentionSpec> {
         match &mut self.mixer {
             MixerSpec::Attention(attention) => Some(attention),
+            MixerSpec::Latent(_) => None,
         }
     }
 }
@@ -107,12 +112,14 @@ impl LayerSpec {
 #[derive(Debug)]
 enum Mixer {
     Attention(Attention),
+    Latent(LatentAttention),
 }
 
 impl Mixer {
     fn load(weights: &Weights, spec: &MixerSpec) -> Self {
         match spec {
             MixerSpec::Attention(spec) => Self::Attention(Attention::load(weights, *spec)),
+            MixerSpec::Latent(spec) => Self::Latent(LatentAttention::load(weights, *spec)),
         }
     }
 
@@ -120,6 +127,7 @@ impl Mixer {
     fn forward(&self, x: &Tensor, context: &Context, state: Option<&mut LayerCache>) -> (Tensor, Option<Tensor>) {
         match self {
             Self::Attention(attention) => attention.forward(x, context.attend(), state.map(|state| &mut state.past)),
+            Self::Latent(attention) => attention.forward(x, context.attend(), state.map(|state| &mut state.past)),
         }
     }
 }

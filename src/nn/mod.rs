@@ -8,6 +8,7 @@ mod batch_norm;
 mod conv;
 mod embedding;
 pub mod heads;
+mod latent_attention;
 mod layer;
 mod linear;
 mod mask;
@@ -28,6 +29,7 @@ pub use attention::{
 pub use batch_norm::BatchNorm;
 pub use conv::{Conv, ConvSpec};
 pub use embedding::Embedding;
+pub use latent_attention::{LatentAttention, LatentAttentionSpec};
 pub use layer::{Arrangement, FeedForwardSpec, Layer, LayerSpec, MixerSpec, Placement};
 pub use linear::Linear;
 pub use mask::Mask;

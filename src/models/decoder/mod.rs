@@ -174,6 +174,8 @@ pub struct Names {
     pub token_head: &'static str,
     /// What older checkpoints carry in every layer although nothing needs it, as paths of blocks.
     pub ignored: &'static [&'static str],
+    /// Layers that checkpoints carry after the last, such as those that predict further tokens.
+    pub spare_layers: i64,
 }
 
 impl Names {
@@ -185,6 +187,7 @@ impl Names {
             span_prefix: "transformer",
             token_head: "score",
             ignored: &["attention.rotary_emb.inv_freq"],
+            spare_layers: 0,
         }
     }
 }
@@ -215,6 +218,9 @@ impl DecoderBody {
         let weights = weights.either(places).named(spec.names.table.clone());
         for layer in 0..spec.layers.len() {
             spec.names.ignored.iter().for_each(|name| weights.at("layers").layer(layer).ignore(name));
+        }
+        for layer in (spec.layers.len()..).take(spec.names.spare_layers as usize) {
+            weights.at("layers").layer(layer).ignore_below("");
         }
         let token = Embedding::load(&weights.at("token"), spec.vocab_size, spec.hidden);
         let position = spec.positions.map(|positions| {

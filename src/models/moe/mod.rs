@@ -5,9 +5,13 @@
 //! store experts ([`Storage`](crate::nn::moe::Storage)), what an expert is, and what all tokens share. Which layers are
 //! sparse is said where the spec is made.
 
+mod deepseek_v3;
+mod gpt_oss;
 mod mixtral;
 mod qwen3_moe;
 
+pub use deepseek_v3::{DeepseekV3, DeepseekV3Config};
+pub use gpt_oss::{GptOss, GptOssConfig};
 pub use mixtral::{Mixtral, MixtralConfig};
 pub use qwen3_moe::{Qwen3Moe, Qwen3MoeConfig};
 
