@@ -169,3 +169,32 @@ fn table() -> NameTable {
         ])
         .precise("layers.*.mlp.router.correction", "layers.*.mlp.gate.e_score_correction_bias")
 }
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind, Tensor};
+
+    use super::*;
+    use crate::config::ModelConfig;
+    use crate::model::Head;
+    use crate::tasks::FeatureExtraction;
+    use crate::weights::{LoadOptions, TensorSource, Weights};
+
+    #[test]
+    fn layers_after_the_last_are_left_out() {
+        let unused = |spare: i64| {
+            let config = json!({
+                "num_hidden_layers": 2, "num_nextn_predict_layers": spare, "n_routed_experts": 16, "vocab_size": 5,
+            });
+            let config = DeepseekV3Config::from_json(&config).unwrap();
+            let stored = ["layers.2.eh_proj.weight", "layers.3.eh_proj.weight"];
+            let tensor = || Tensor::zeros([1], (Kind::Float, Device::Cpu));
+            let stored = stored.map(|name| (name.to_owned(), tensor())).into();
+            let weights = Weights::new(TensorSource::Memory(stored), LoadOptions::default());
+            <DeepseekV3 as Head<FeatureExtraction>>::load(&config, &weights).unwrap();
+            weights.finish().0.unused
+        };
+        assert_eq!(unused(1), ["layers.3.eh_proj.weight"]);
+        assert!(unused(2).is_empty());
+    }
+}
