@@ -39,7 +39,7 @@ pub use mlp::{GateLimit, Mlp, MlpSpec};
 pub use moe::{Moe, MoeSpec};
 pub use norm::{GroupNorm, Norm, NormKind, NormScale, NormSpec};
 pub use patch::{PatchEmbedding, PatchSpec};
-pub use pooling::{Pooling, PoolingSpec, token_at};
+pub use pooling::{AttentionPooling, AttentionPoolingSpec, Pooling, PoolingSpec, token_at};
 pub use relative_bias::{RelativeBias, RelativeBiasSpec};
 pub use rope::Rotation;
 pub use stack::{Context, Passed, Stack, StackSpec};
