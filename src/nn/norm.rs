@@ -54,11 +54,6 @@ impl NormSpec {
         Self { bias: false, ..self }
     }
 
-    /// The same scaled before it is rounded.
-    pub fn wide(self) -> Self {
-        Self { scale: NormScale::WideWeight, ..self }
-    }
-
     /// The same scaled by one more than its weight.
     pub fn one_plus(self) -> Self {
         Self { scale: NormScale::OnePlusWeight, ..self }
@@ -157,9 +152,7 @@ impl Norm {
                     (NormScale::OnePlusWeight, Some(weight)) => {
                         (unit * (weight.to_kind(Kind::Float) + 1.0)).to_kind(weight.kind())
                     }
-                    (NormScale::WideWeight, Some(weight)) => {
-                        (unit * weight.to_kind(Kind::Float)).to_kind(weight.kind())
-                    }
+                    (NormScale::WideWeight, Some(weight)) => (unit * weight.to_kind(Kind::Float)).to_kind(x.kind()),
                     // In half precision the reference rounds before it scales, to the kind of the weights: sums that a
                     // block kept wide come in as float32.
                     (_, Some(weight)) => unit.to_kind(weight.kind()) * weight,
