@@ -1,4 +1,4 @@
-use tch::Tensor;
+use tch::{Kind, Tensor};
 use tch_transformers_native::Weight;
 
 use super::{Conv, ConvSpec};
@@ -104,6 +104,27 @@ impl PatchEmbedding {
         sequence.push(patches);
         let positions = if interpolate { self.resized(given)? } else { self.positions.shallow_clone() };
         Ok(Tensor::cat(&sequence, 1) + positions)
+    }
+
+    /// `[batch, channels, height, width]` to `[batch, patches, hidden]`, of images of any size, which may be padded on the
+    /// right and at the bottom: `real` (`[batch, rows, columns]`) says which patches are not. Each takes the learned
+    /// position that lies where it does in what is real of its image (NaViT; Dehghani et al., 2023).
+    pub fn forward_within(&self, image: &Tensor, real: &Tensor) -> Tensor {
+        let options = (Kind::Float, image.device());
+        let [side, _] = self.spec.grid(self.spec.image);
+        let step = 1.0 / side as f64;
+        let bounds = Tensor::arange_start_step(step, 1.0, step, options);
+        // Where along the first row, or column, every patch begins, as a part of the whole.
+        let buckets = |line: Tensor| {
+            let steps = line.sum_dim_intlist([1].as_slice(), true, Kind::Int64).to_kind(Kind::Float).reciprocal();
+            let begins = Tensor::arange(line.size()[1], options) * steps;
+            begins.clamp_max(1.0 - 1e-6).bucketize(&bounds, false, true)
+        };
+        let (rows, columns) = (buckets(real.select(2, 0)), buckets(real.select(1, 0)));
+        let positions = (rows.unsqueeze(2) * side + columns.unsqueeze(1)).flatten(1, 2);
+        let positions = positions.masked_fill(&real.flatten(1, 2).logical_not(), 0);
+        let patches = self.projection.forward(image).flatten(2, -1).transpose(1, 2);
+        patches + Tensor::embedding(&self.positions, &positions, -1, false, false)
     }
 
     /// The positions for an image of height and width `given`; those of special tokens stay as they are.

@@ -20,6 +20,7 @@ pub use config::{TextConfig, TowerConfig, VisionConfig};
 pub use dual::{Dual, DualSpec, Matching, Projection, Towers};
 pub use siglip::{Siglip, SiglipConfig, SiglipText, SiglipTextConfig, SiglipVision, SiglipVisionConfig};
 pub use text::{TextPooling, TextSpec, TextTower};
+pub use vision::{vision_names, vision_spec};
 
 use crate::nn::{AttentionSpec, LayerSpec, MlpSpec, NormSpec, StackSpec};
 use crate::weights::NameTable;

@@ -361,6 +361,11 @@ impl DecoderBody {
                 true => Mask::causal(attention_mask, tokens, past, view.window, x),
                 false => Mask::near(attention_mask, tokens, past, view.window, x),
             };
+            // For models that put images between the tokens: those of one see each other.
+            let mask = match inputs.get("block_sequence_ids") {
+                Some(blocks) => mask.with_blocks(blocks, attention_mask, past),
+                None => mask,
+            };
             let mut context =
                 Context::new(mask, inputs).with_memory(memory, Mask::padding(inputs.get("encoder_attention_mask")));
             let asked = inputs.flag("output_router_logits").and_then(serde_json::Value::as_bool);
@@ -381,10 +386,15 @@ impl Body for DecoderBody {
         let spec = &self.spec;
         let tokens = spec.positions.map_or(Named("tokens"), |positions| AtMost("tokens", positions.count));
         let positions = spec.positions.map_or(Values::Integer, |positions| Values::Ids(positions.count));
+        let mut ids = vec![Broadcast("batch"), tokens];
+        match spec.layers.iter().flat_map(|layer| &layer.rope).map(RopeSpec::positions).max() {
+            Some(axes @ 2..) => ids.insert(0, Exactly(axes)),
+            _ => {}
+        }
         let mut arguments = vec![
             Argument::optional("input_ids", Values::Ids(spec.vocab_size), &[Named("batch"), tokens]),
             Argument::optional("attention_mask", Values::Mask, &[Named("batch"), Named("all tokens")]),
-            Argument::optional("position_ids", positions, &[Broadcast("batch"), tokens]),
+            Argument::optional("position_ids", positions, &ids),
             Argument::optional("inputs_embeds", Values::Float, &[Named("batch"), tokens, Exactly(spec.hidden)]),
         ];
         if spec.token_types {

@@ -25,5 +25,5 @@ pub use llama::{Llama, LlamaConfig};
 pub use mistral::{Mistral, MistralConfig, spec as mistral};
 pub use olmo::{Olmo2, Olmo2Config};
 pub use phi::{Phi3, Phi3Config};
-pub use qwen::{Qwen2, Qwen2Config, Qwen3, Qwen3Config};
+pub use qwen::{Qwen2, Qwen2Config, Qwen3, Qwen3Config, qwen2};
 pub use stablelm::{StableLm, StableLmConfig};

@@ -87,6 +87,9 @@ pub struct RopeSettings {
     /// Llama 3: the original length over this is where short wavelengths end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub high_freq_factor: Option<f64>,
+    /// How many pairs rotate by each of a token's positions in turn, where it has several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mrope_section: Option<Vec<i64>>,
 }
 
 fn default_theta() -> f64 {
@@ -192,6 +195,7 @@ impl RopeSettings {
             long_factor: None,
             low_freq_factor: None,
             high_freq_factor: None,
+            mrope_section: None,
         }
     }
 
@@ -288,7 +292,7 @@ impl RopeSettings {
                 rotated: (share * head_dim as f64 / 2.0).floor() as i64,
             },
         };
-        Ok(RopeSpec { theta, width, scaling, pairing: Pairing::Half })
+        Ok(RopeSpec { theta, width, scaling, pairing: Pairing::Half, axes: Vec::new() })
     }
 
     /// What DeepSeek's models multiply the scale of scores by for stretched contexts, `mscale_all_dim` of YaRN squared;
