@@ -1,5 +1,6 @@
 use tch::{Device, Kind, Tensor};
 
+use crate::inputs::covers;
 use crate::{Cache, Error, Inputs, Result};
 
 /// Frames, rows and columns of each image or video in `grid` (`[images, 3]`), given as `name`; rows and columns must be
@@ -49,6 +50,7 @@ impl GridPositions {
     /// [`Error::Input`] when the tokens and the grids do not fit each other.
     pub fn of(&self, inputs: &Inputs, size: (i64, i64), cache: Option<&mut Cache>) -> Result<Option<Tensor>> {
         let past = cache.as_ref().map_or(0, |cache| cache.len());
+        covers("attention_mask", inputs.get("attention_mask"), past, size.1)?;
         let given = ["image_grid_thw", "video_grid_thw"].into_iter().find(|name| inputs.get(name).is_some());
         let Some((name, ids)) = given.zip(inputs.get("input_ids")) else {
             let offset = cache.and_then(|cache| cache.position_offset.as_ref().map(Tensor::shallow_clone));
@@ -131,5 +133,62 @@ impl GridPositions {
         }
         let made = |values: &[i64], shape: &[i64]| Tensor::from_slice(values).view(shape).to_device(ids.device());
         Ok((made(&positions, &[3, batch, tokens]), made(&offsets, &[batch, 1])))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULE: GridPositions = GridPositions { merge: 2, image: 8, video: 9 };
+
+    fn rows(tensor: &Tensor) -> Vec<i64> {
+        Vec::try_from(tensor.flatten(0, -1)).unwrap()
+    }
+
+    fn inputs(ids: &[i64], grids: &[(&str, [i64; 3])]) -> Inputs {
+        let inputs = Inputs::new().with("input_ids", Tensor::from_slice(ids).unsqueeze(0));
+        grids.iter().fold(inputs, |inputs, (name, grid)| inputs.with(*name, Tensor::from_slice(grid).unsqueeze(0)))
+    }
+
+    #[test]
+    fn text_goes_on_beyond_the_longer_side_of_a_grid() {
+        let grids = [("image_grid_thw", [1, 2, 6]), ("video_grid_thw", [2, 4, 2])];
+        let inputs = inputs(&[1, 8, 8, 8, 2, 9, 9, 9, 9, 3], &grids);
+        let mut cache = Cache::new();
+        let positions = RULE.of(&inputs, (1, 10), Some(&mut cache)).unwrap().unwrap();
+        let axis = |axis| rows(&positions.select(0, axis));
+        assert_eq!(axis(0), [0, 1, 1, 1, 4, 5, 5, 6, 6, 7]);
+        assert_eq!(axis(1), [0, 1, 1, 1, 4, 5, 6, 5, 6, 7]);
+        assert_eq!(axis(2), [0, 1, 2, 3, 4, 5, 5, 5, 5, 7]);
+        // Ten tokens, of which the last stands at 7: what follows stands two places before its number.
+        assert_eq!(rows(&cache.position_offset.as_ref().unwrap().shallow_clone()), [-2]);
+        cache.advance(10);
+        let next = RULE.of(&Inputs::new(), (1, 1), Some(&mut cache)).unwrap().unwrap();
+        assert_eq!(rows(&next), [8; 3]);
+    }
+
+    #[test]
+    fn padding_takes_no_position() {
+        let inputs = inputs(&[0, 0, 1, 8, 2], &[("image_grid_thw", [1, 2, 2])]);
+        let inputs = inputs.with("attention_mask", Tensor::from_slice(&[0i64, 0, 1, 1, 1]).unsqueeze(0));
+        let positions = RULE.of(&inputs, (1, 5), None).unwrap().unwrap();
+        assert_eq!(rows(&positions.select(0, 0)), [0, 0, 0, 1, 2]);
+    }
+
+    #[test]
+    fn tokens_and_grids_that_do_not_fit_are_refused() {
+        for (inputs, named) in [
+            (inputs(&[1, 8, 2], &[("video_grid_thw", [1, 2, 2])]), "image_grid_thw"),
+            (inputs(&[1, 8, 2], &[("image_grid_thw", [1, 4, 2])]), "mm_token_type_ids"),
+            (inputs(&[1, 8, 2], &[("image_grid_thw", [1, 3, 2])]), "image_grid_thw"),
+        ] {
+            let error = RULE.of(&inputs, (1, 3), None).unwrap_err();
+            assert!(matches!(&error, Error::Input { name, .. } if name == named), "{error}");
+        }
+        let mut cache = Cache::new();
+        cache.advance(2);
+        let late = RULE.of(&inputs(&[8], &[("image_grid_thw", [1, 2, 2])]), (1, 1), Some(&mut cache));
+        assert!(late.unwrap_err().to_string().contains("2 in the cache"));
     }
 }

@@ -1,7 +1,7 @@
 use serde_json::{Map, Value};
 use tch::{Kind, Tensor};
 
-use super::{Found, Multimodal, Projector, Source, Text, is_token, lift_tie, section};
+use super::{Found, Multimodal, Projector, Source, Text, is_token, section};
 use crate::config::{normalise_any_part, normalise_part, positive};
 use crate::inputs::{Argument, Dim, Values};
 use crate::model::{Architecture, Head, Module, Part};
@@ -38,9 +38,7 @@ crate::config! {
     parts: ["vision_config", "text_config"]
     upgrade: |fields: &mut Map<String, Value>, default: &Idefics3Config| {
         normalise_part::<Idefics3VisionConfig>(fields, "vision_config")?;
-        normalise_any_part::<LlamaConfig>(fields, "text_config", default.text_config.clone())?;
-        lift_tie(fields);
-        Ok(())
+        normalise_any_part::<LlamaConfig>(fields, "text_config", default.text_config.clone())
     };
     validate: |config: &Idefics3Config| {
         positive("idefics3", &[("scale_factor", config.scale_factor)])?;

@@ -345,3 +345,57 @@ fn is_token(model_type: &str, field: &str, token: i64) -> Result<()> {
         _ => Err(Error::config(model_type, field, format!("must be a token of the vocabulary, got {token}"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::inputs::validate;
+
+    /// A language model of two tokens' width and a source of nothing.
+    fn prefixed(whole: bool) -> Multimodal {
+        #[derive(Debug)]
+        struct Nothing;
+        impl Source for Nothing {
+            fn arguments(&self) -> Vec<Argument> {
+                Vec::new()
+            }
+            fn features(&self, _: &Inputs) -> Result<Vec<Found>> {
+                Ok(Vec::new())
+            }
+        }
+        let config = json!({
+            "model_type": "llama", "vocab_size": 5, "hidden_size": 4, "intermediate_size": 4, "num_hidden_layers": 1,
+            "num_attention_heads": 1,
+        });
+        let text = Text::load("toy", &config, &Weights::nothing()).unwrap();
+        Multimodal::new(text, Nothing).with_mask(MaskRule::Prefix { whole })
+    }
+
+    fn blocks(model: &Multimodal, inputs: &Inputs, past: i64) -> Option<Vec<i64>> {
+        model.blocks(inputs, (1, 3), past).map(|blocks| Vec::try_from(blocks.flatten(0, -1)).unwrap())
+    }
+
+    #[test]
+    fn without_types_all_tokens_see_each_other_unless_one_is_padding() {
+        let mask = |mask: [i64; 3]| Inputs::new().with("attention_mask", Tensor::from_slice(&mask).unsqueeze(0));
+        let types = |inputs: Inputs| inputs.with("token_type_ids", Tensor::from_slice(&[0i64, 0, 1]).unsqueeze(0));
+        let (whole, not) = (prefixed(true), prefixed(false));
+        assert_eq!(blocks(&whole, &Inputs::new(), 0), Some(vec![0; 3]));
+        assert_eq!(blocks(&whole, &mask([1, 1, 1]), 0), Some(vec![0; 3]));
+        assert_eq!(blocks(&whole, &mask([0, 1, 1]), 0), None);
+        assert_eq!(blocks(&whole, &Inputs::new(), 2), None);
+        assert_eq!(blocks(&not, &Inputs::new(), 0), None);
+        assert_eq!(blocks(&not, &types(mask([0, 1, 1])), 0), Some(vec![0, 0, -1]));
+    }
+
+    #[test]
+    fn arguments_are_those_of_text_and_source() {
+        let inputs = Inputs::new().with("input_ids", Tensor::from_slice(&[0i64, 4]).unsqueeze(0));
+        let arguments = prefixed(true).arguments();
+        assert!(validate(&arguments, &inputs).is_ok());
+        assert!(arguments.iter().any(|argument| argument.name == "token_type_ids"));
+        assert!(validate(&arguments, &inputs.with("block_sequence_ids", Tensor::from_slice(&[0i64]))).is_err());
+    }
+}

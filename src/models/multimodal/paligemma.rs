@@ -1,6 +1,6 @@
 use serde_json::{Map, Value, json};
 
-use super::{Images, MaskRule, Multimodal, Pick, PositionRule, Projector, Text, is_token, lift_tie, section, tower};
+use super::{Images, MaskRule, Multimodal, Pick, PositionRule, Projector, Text, is_token, section, tower};
 use crate::config::{normalise_any_part, positive};
 use crate::model::{Architecture, Head, Module};
 use crate::models::clip::SiglipVisionConfig;
@@ -76,7 +76,6 @@ fn upgrade(fields: &mut Map<String, Value>, default: &PaliGemmaConfig) -> Result
     if let Some(text) = fields.get_mut("text_config").and_then(Value::as_object_mut) {
         text.insert(BOTH_WAYS.into(), said);
     }
-    lift_tie(fields);
     Ok(())
 }
 
