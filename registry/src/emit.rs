@@ -22,7 +22,11 @@ fn row(out: &mut String, roster: &Roster, entry: &Entry) -> fmt::Result {
     let model = model(roster, entry);
     let of = entry.of.as_ref().map(|of| &of.value);
     let derives_from: Vec<_> = entry.derives_from.iter().map(|parent| &parent.value).collect();
-    let skip: Vec<_> = entry.skip.iter().map(|skip| (skip.check.name, &skip.reason)).collect();
+    let mut skip: Vec<_> = entry.skip.iter().map(|skip| (skip.check.name.to_owned(), &skip.reason)).collect();
+    for case in &entry.cases {
+        let name = &case.name.value;
+        skip.extend(case.skip.iter().map(|skip| (format!("{}.{name}", skip.check.name), &skip.reason)));
+    }
     writeln!(out, "    Entry {{")?;
     writeln!(out, "        model_type: {:?},", entry.model_type.value)?;
     writeln!(out, "        category: {:?},", entry.category.name())?;

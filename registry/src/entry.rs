@@ -51,6 +51,8 @@ pub struct Case {
     pub class: Located<String>,
     /// What it changes about the entry's `tiny`.
     pub tiny: Tiny,
+    /// Checks that do not apply to it, beyond those of the entry.
+    pub skip: Vec<Skip>,
 }
 
 /// A check that does not apply.

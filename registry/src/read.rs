@@ -297,14 +297,15 @@ impl Reader<'_> {
         for (name, span, value) in self.table(table, "cases") {
             let place = format!(" in [cases.{name}]");
             let Some(case) = self.as_table(name, value) else { continue };
-            self.unknown_keys(case, &["class", "tiny", "inputs"], &place);
+            self.unknown_keys(case, &["class", "tiny", "inputs", "skip"], &place);
             if let Err(message) = ident(name) {
                 self.mistake(span.clone(), Level::Structure, message);
             }
             let tiny = self.table(case, "tiny");
             let tiny = self.tiny(tiny);
+            let skip = self.skip(case);
             let Some(class) = self.required_string(case, "class", span.clone(), &place) else { continue };
-            cases.push(Case { name: self.located(name.to_owned(), span), class, tiny });
+            cases.push(Case { name: self.located(name.to_owned(), span), class, tiny, skip });
         }
         cases
     }

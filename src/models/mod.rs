@@ -4,6 +4,7 @@ pub mod bert;
 pub mod clip;
 pub mod decoder;
 pub mod gpt;
+pub mod hybrid;
 pub mod llama;
 pub mod llava;
 pub mod resnet;

@@ -5,11 +5,14 @@
 mod activation;
 mod attention;
 mod batch_norm;
+mod causal_conv;
 mod conv;
 mod embedding;
+mod gated_delta;
 pub mod heads;
 mod layer;
 mod linear;
+mod mamba;
 mod mask;
 mod mlp;
 mod norm;
@@ -17,6 +20,7 @@ mod patch;
 mod pooling;
 mod relative_bias;
 pub mod rope;
+mod short_conv;
 mod stack;
 mod summary;
 
@@ -25,16 +29,20 @@ pub use attention::{
     Attend, Attention, AttentionSpec, Biases, Gate, QkNorm, QkScope, Scores, masked_bias, scaled_attention,
 };
 pub use batch_norm::BatchNorm;
+pub use causal_conv::CausalConv;
 pub use conv::{Conv, ConvSpec};
 pub use embedding::Embedding;
+pub use gated_delta::{GatedDelta, GatedDeltaSpec};
 pub use layer::{Arrangement, FeedForwardSpec, Layer, LayerSpec, MixerSpec, Placement};
 pub use linear::Linear;
-pub use mask::Mask;
+pub use mamba::{Mamba, MambaSpec};
+pub use mask::{Mask, real_among, without_padding};
 pub use mlp::{Mlp, MlpSpec};
 pub use norm::{GroupNorm, Norm, NormKind, NormScale, NormSpec};
 pub use patch::{PatchEmbedding, PatchSpec};
 pub use pooling::{Pooling, PoolingSpec, token_at};
 pub use relative_bias::{RelativeBias, RelativeBiasSpec};
 pub use rope::Rotation;
+pub use short_conv::{ShortConv, ShortConvSpec};
 pub use stack::{Context, Passed, Stack, StackSpec};
 pub use summary::{Summary, SummarySpec, SummaryType};

@@ -22,6 +22,8 @@ pub struct Context {
     pub bias: Option<Tensor>,
     /// Rotates queries and keys of self-attention.
     pub rotation: Option<Rotation>,
+    /// Which tokens are no padding, `[batch, tokens, 1]`, for mixers other than attention; `None` where all are.
+    pub real: Option<Tensor>,
     /// The sequence that cross attention looks at, `[batch, keys, source]`.
     pub memory: Option<Tensor>,
     /// Which of its tokens are seen.
@@ -41,6 +43,7 @@ impl Context {
             mask,
             bias: None,
             rotation: None,
+            real: None,
             memory: None,
             memory_mask: Mask::None,
             hidden_states: inputs.is_set("output_hidden_states"),
@@ -92,6 +95,12 @@ impl Context {
         self
     }
 
+    /// With `real` tokens, `[batch, tokens, 1]`, among others.
+    pub fn with_real(mut self, real: Option<Tensor>) -> Self {
+        self.real = real;
+        self
+    }
+
     /// With `bias` added to the scores.
     pub fn with_bias(mut self, bias: Tensor) -> Self {
         self.bias = Some(bias);
@@ -119,6 +128,14 @@ impl Passed {
             *last = self.last.shallow_clone();
         }
         self
+    }
+
+    /// Leaves the input of the first layer out of the hidden states and puts the normalised output at their end, as
+    /// models of state spaces return them.
+    pub fn behind_layers(mut self) -> Self {
+        let one = self.hidden_states.len().min(1);
+        self.hidden_states.rotate_left(one);
+        self.tied()
     }
 
     /// The recorded intermediates: `hidden_states.N`, `attentions.N`, `cross_attentions.N`, each below `prefix`.

@@ -18,8 +18,8 @@ use crate::inputs::{Argument, Dim, Values, covers};
 use crate::nn::heads::{Body, Features};
 use crate::nn::rope::{Rope, RopeSpec};
 use crate::nn::{
-    AttentionSpec, Context, Embedding, FeedForwardSpec, LayerSpec, Linear, Mask, MlpSpec, Norm, NormSpec, Stack,
-    StackSpec,
+    AttentionSpec, Context, Embedding, FeedForwardSpec, LayerSpec, Linear, Mask, MixerSpec, MlpSpec, Norm, NormSpec,
+    Stack, StackSpec, real_among,
 };
 use crate::weights::{NameTable, Weights};
 use crate::{Cache, Error, Inputs, Result};
@@ -47,6 +47,9 @@ pub struct DecoderSpec {
     pub layers: Vec<DecoderLayer>,
     /// The normalisation after the last layer.
     pub final_norm: Option<NormSpec>,
+    /// Whether hidden states are recorded behind each layer and once more behind the last normalisation, instead of
+    /// before each layer and behind the last normalisation.
+    pub states_behind_layers: bool,
     /// The head over the vocabulary.
     pub lm_head: LmHead,
     /// What logits over the vocabulary are multiplied by.
@@ -77,6 +80,7 @@ impl DecoderSpec {
             token_types: false,
             layers,
             final_norm: Some(norm),
+            states_behind_layers: false,
             lm_head: LmHead { tied: false, bias: false },
             logit_scale: None,
             logit_softcap: None,
@@ -185,11 +189,13 @@ pub struct DecoderBody {
     kinds: Vec<usize>,
 }
 
-/// What layers of one kind see: how far back, and rotated how.
+/// What layers of one kind see.
 #[derive(Debug)]
-struct View {
-    window: Option<i64>,
-    rope: Option<Rope>,
+enum View {
+    /// Attention: how far back, and rotated how.
+    Attention { window: Option<i64>, rope: Option<Rope> },
+    /// What mixes tokens otherwise: the tokens one after the other.
+    Sequence,
 }
 
 impl DecoderBody {
@@ -208,18 +214,21 @@ impl DecoderBody {
         let embedding_norm = spec.embedding_norm.map(norm);
         let layers = spec.layers.iter().map(|layer| layer.layer.clone()).collect();
         let stack = Stack::load(&weights, &StackSpec { layers, final_norm: spec.final_norm });
-        let mut seen: Vec<(Option<i64>, &Option<RopeSpec>)> = Vec::new();
+        let mut seen: Vec<Option<(Option<i64>, &Option<RopeSpec>)>> = Vec::new();
         let mut kinds = Vec::with_capacity(spec.layers.len());
         for layer in &spec.layers {
-            let view = (layer.window, &layer.rope);
+            let attends = matches!(layer.layer.mixer, MixerSpec::Attention(_));
+            let view = attends.then_some((layer.window, &layer.rope));
             kinds.push(seen.iter().position(|known| *known == view).unwrap_or_else(|| {
                 seen.push(view);
                 seen.len() - 1
             }));
         }
-        let view = |(window, rope): (Option<i64>, &Option<RopeSpec>)| View {
-            window,
-            rope: rope.clone().map(|rope| Rope::new(rope, weights.device())),
+        let view = |view: Option<(Option<i64>, &Option<RopeSpec>)>| match view {
+            Some((window, rope)) => {
+                View::Attention { window, rope: rope.clone().map(|rope| Rope::new(rope, weights.device())) }
+            }
+            None => View::Sequence,
         };
         let views = seen.into_iter().map(view).collect();
         let padding = spec.pad_token.filter(|_| spec.frozen_padding);
@@ -301,14 +310,17 @@ impl DecoderBody {
             None => Tensor::arange_start(past, past + tokens, (tch::Kind::Int64, device)).unsqueeze(0),
         };
         let context = |view: &View| {
+            let View::Attention { window, rope } = view else {
+                return Context::new(Mask::None, inputs).with_real(real_among(attention_mask, tokens));
+            };
             let memory = inputs.get("encoder_hidden_states").map(Tensor::shallow_clone);
             let mask = match self.spec.causal {
-                true => Mask::causal(attention_mask, tokens, past, view.window, x),
-                false => Mask::near(attention_mask, tokens, view.window, x),
+                true => Mask::causal(attention_mask, tokens, past, *window, x),
+                false => Mask::near(attention_mask, tokens, *window, x),
             };
             let context =
                 Context::new(mask, inputs).with_memory(memory, Mask::padding(inputs.get("encoder_attention_mask")));
-            match &view.rope {
+            match rope {
                 Some(rope) => context.with_rotation(rope.at(&positions, x.kind())),
                 None => context,
             }
@@ -346,7 +358,8 @@ impl Body for DecoderBody {
         let past = cache.as_ref().map_or(0, |cache| cache.len());
         let x = self.enter(inputs, past)?;
         let context = self.contexts(inputs, &x, past)?;
-        let passed = self.stack.forward(x, &context, cache).tied();
+        let passed = self.stack.forward(x, &context, cache);
+        let passed = if self.spec.states_behind_layers { passed.behind_layers() } else { passed.tied() };
         Ok(Features { hidden: passed.last.shallow_clone(), pooled: None, rest: passed.recorded("") })
     }
 

@@ -56,7 +56,10 @@ fn collect(entry: &Entry, path: &str, config: &Value, values: &mut BTreeMap<Stri
     for (name, value) in fields {
         let field = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         let token = ["_token_id", "_token_ids", "_token_index"].iter().any(|end| name.ends_with(end));
-        if token || matches!(name.as_str(), "num_labels" | "model_type") {
+        if token
+            || matches!(name.as_str(), "num_labels" | "model_type")
+            || (path.is_empty() && entry.config.without.contains(&name.as_str()))
+        {
             continue;
         }
         match value.get("model_type").and_then(Value::as_str) {
