@@ -148,8 +148,8 @@ pub fn model_type(json: &Value) -> Result<&str> {
     })
 }
 
-/// Layers that a model may have at most: ten times what the deepest have. A larger number is a mistake, and nothing is
-/// allocated for it.
+/// Layers, or experts of a layer, that a model may have at most: ten times what the deepest have. A larger number is a
+/// mistake, and nothing is allocated for it.
 const MOST_LAYERS: i64 = 10_000;
 
 /// Any other size at most.
@@ -158,7 +158,7 @@ const MOST: i64 = i32::MAX as i64;
 /// Checks that each of `sizes`, which count or shape something, is at least 1 and of this world.
 pub fn positive(model_type: &str, sizes: &[(&str, i64)]) -> Result<()> {
     for (field, count) in sizes {
-        let most = if field.contains("layers") { MOST_LAYERS } else { MOST };
+        let most = if field.contains("layers") || field.contains("experts") { MOST_LAYERS } else { MOST };
         if !(1..=most).contains(count) {
             return Err(Error::config(model_type, *field, format!("must be from 1 to {most}, got {count}")));
         }
@@ -264,6 +264,12 @@ pub fn holds_patches(model_type: &str, image: [i64; 2], patch: [i64; 2]) -> Resu
     }
     let message = format!("{}x{} is smaller than `patch_size` ({}x{})", image[0], image[1], patch[0], patch[1]);
     Err(Error::config(model_type, "image_size", message))
+}
+
+/// The names of a stem and of `stages` stages after it.
+pub fn stem_and_stages(stages: usize) -> Vec<String> {
+    let stages = (1..=stages).map(|stage| format!("stage{stage}"));
+    std::iter::once("stem".to_owned()).chain(stages).collect()
 }
 
 /// Brings `out_features`, `out_indices` and `stage_names` of a backbone into line: what is missing follows from the

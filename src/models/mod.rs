@@ -2,12 +2,13 @@
 
 pub mod bert;
 pub mod clip;
+pub mod convnet;
 pub mod decoder;
 pub mod gpt;
 pub mod hybrid;
 pub mod llama;
 pub mod llava;
-pub mod resnet;
+pub mod moe;
 pub mod seq2seq;
 pub mod t5;
 pub mod vit;

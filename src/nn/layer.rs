@@ -2,8 +2,8 @@ use tch::{Kind, Tensor};
 use tch_transformers_native::Weight;
 
 use super::{
-    Attention, AttentionSpec, Context, GatedDelta, GatedDeltaSpec, Mamba, MambaSpec, Mlp, MlpSpec, Norm, NormSpec,
-    ShortConv, ShortConvSpec,
+    Attention, AttentionSpec, Context, GatedDelta, GatedDeltaSpec, LatentAttention, LatentAttentionSpec, Mamba,
+    MambaSpec, Mlp, MlpSpec, Moe, MoeSpec, Norm, NormSpec, ShortConv, ShortConvSpec,
 };
 use crate::cache::LayerCache;
 use crate::weights::Weights;
@@ -37,6 +37,8 @@ pub enum Arrangement {
 pub enum MixerSpec {
     /// Attention.
     Attention(AttentionSpec),
+    /// Attention whose keys and values come from one narrow vector per token.
+    Latent(LatentAttentionSpec),
     /// A selective scan.
     Mamba(MambaSpec),
     /// A gated convolution over a few tokens.
@@ -45,11 +47,20 @@ pub enum MixerSpec {
     GatedDelta(GatedDeltaSpec),
 }
 
+impl MixerSpec {
+    /// Whether it is attention of some kind, which sees tokens through a mask; the others see all real ones in order.
+    pub fn attends(&self) -> bool {
+        matches!(self, Self::Attention(_) | Self::Latent(_))
+    }
+}
+
 /// What works on each token of a layer by itself.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FeedForwardSpec {
     /// The same network for every token.
     Mlp(MlpSpec),
+    /// A mixture of networks, a few of which see a token.
+    Moe(Box<MoeSpec>),
     /// Nothing: the layer is its mixer alone.
     None,
 }
@@ -118,6 +129,7 @@ impl LayerSpec {
 #[derive(Debug)]
 enum Mixer {
     Attention(Attention),
+    Latent(LatentAttention),
     Mamba(Mamba),
     ShortConv(ShortConv),
     GatedDelta(GatedDelta),
@@ -128,6 +140,7 @@ impl Mixer {
     fn load(weights: &Weights, spec: &MixerSpec) -> Self {
         match spec {
             MixerSpec::Attention(spec) => Self::Attention(Attention::load(&weights.at("attention"), *spec)),
+            MixerSpec::Latent(spec) => Self::Latent(LatentAttention::load(&weights.at("attention"), *spec)),
             MixerSpec::Mamba(spec) => Self::Mamba(Mamba::load(&weights.at("mamba"), *spec)),
             MixerSpec::ShortConv(spec) => Self::ShortConv(ShortConv::load(&weights.at("conv"), *spec)),
             MixerSpec::GatedDelta(spec) => Self::GatedDelta(GatedDelta::load(&weights.at("delta"), *spec)),
@@ -139,6 +152,9 @@ impl Mixer {
         let real = context.real.as_ref();
         let mixed = match self {
             Self::Attention(attention) => {
+                return attention.forward(x, context.attend(), state.map(|state| &mut state.past));
+            }
+            Self::Latent(attention) => {
                 return attention.forward(x, context.attend(), state.map(|state| &mut state.past));
             }
             Self::Mamba(mamba) => mamba.forward(x, real, state),
@@ -153,20 +169,27 @@ impl Mixer {
 #[derive(Debug)]
 enum FeedForward {
     Mlp(Mlp),
+    Moe(Box<Moe>),
 }
 
 impl FeedForward {
     fn load(weights: &Weights, spec: &FeedForwardSpec) -> Option<Self> {
         match spec {
             FeedForwardSpec::Mlp(spec) => Some(Self::Mlp(Mlp::load(weights, *spec))),
+            FeedForwardSpec::Moe(spec) => Some(Self::Moe(Box::new(Moe::load(weights, spec)))),
             FeedForwardSpec::None => None,
         }
     }
 
-    /// `[batch, tokens, hidden]` to the same shape.
-    fn forward(&self, x: &Tensor) -> Tensor {
+    /// `[batch, tokens, hidden]` to the same shape; what a router said is left in `routed`.
+    fn forward(&self, x: &Tensor, routed: &mut Option<Tensor>) -> Tensor {
         match self {
             Self::Mlp(mlp) => mlp.forward(x),
+            Self::Moe(moe) => {
+                let (mixed, logits) = moe.forward(x);
+                *routed = Some(logits);
+                mixed
+            }
         }
     }
 }
@@ -260,6 +283,8 @@ pub struct LayerOutput {
     pub attention: Option<Tensor>,
     /// Of cross attention.
     pub cross_attention: Option<Tensor>,
+    /// What the router of the feed-forward said, where there is one; `[batch * tokens, experts]`.
+    pub routed: Option<Tensor>,
 }
 
 impl Layer {
@@ -304,13 +329,14 @@ impl Layer {
                 output
             });
         }
+        let mut routed = None;
         if let Some((feed_forward, frame)) = &self.feed_forward {
-            x = frame.around(&x, |x| feed_forward.forward(x));
+            x = frame.around(&x, |x| feed_forward.forward(x, &mut routed));
         }
         if let Some((norm, adapter)) = &self.adapter {
             x = &x + adapter.forward(&norm.forward(&x));
         }
-        LayerOutput { hidden: x, attention, cross_attention }
+        LayerOutput { hidden: x, attention, cross_attention, routed }
     }
 
     /// Mixer and feed-forward side by side.
@@ -318,10 +344,11 @@ impl Layer {
         let entered = self.mixer_frame.enter(x);
         let (mixed, attention) = self.mixer.forward(&entered, context, cache);
         let mut hidden = self.mixer_frame.leave(mixed);
+        let mut routed = None;
         if let Some((feed_forward, frame)) = &self.feed_forward {
             let entered = if frame.norm.is_some() { frame.enter(x) } else { entered };
-            hidden = frame.leave(feed_forward.forward(&entered)) + hidden;
+            hidden = frame.leave(feed_forward.forward(&entered, &mut routed)) + hidden;
         }
-        LayerOutput { hidden: hidden + self.mixer_frame.residual(x), attention, cross_attention: None }
+        LayerOutput { hidden: hidden + self.mixer_frame.residual(x), attention, cross_attention: None, routed }
     }
 }

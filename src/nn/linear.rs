@@ -34,6 +34,11 @@ impl Linear {
         Self { weight, bias }
     }
 
+    /// The matrix, `[outputs, inputs]`.
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
     /// The kind of the inputs that the layer takes, and of its outputs.
     pub fn kind(&self) -> Kind {
         self.weight.kind()

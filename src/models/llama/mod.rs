@@ -8,5 +8,5 @@ mod mistral;
 mod qwen;
 
 pub use llama::{Llama, LlamaConfig};
-pub use mistral::{Mistral, MistralConfig};
+pub use mistral::{Mistral, MistralConfig, spec as mistral};
 pub use qwen::{Qwen2, Qwen2Config, Qwen3, Qwen3Config};
