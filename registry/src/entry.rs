@@ -51,8 +51,6 @@ pub struct Case {
     pub class: Located<String>,
     /// What it changes about the entry's `tiny`.
     pub tiny: Tiny,
-    /// Checks that do not apply to it, beyond those of the entry.
-    pub skip: Vec<Skip>,
 }
 
 /// A check that does not apply.
@@ -60,6 +58,8 @@ pub struct Case {
 pub struct Skip {
     /// The check.
     pub check: &'static Check,
+    /// The case that it does not apply to; all of them where `None`.
+    pub case: Option<String>,
     /// Why it does not apply.
     pub reason: String,
 }

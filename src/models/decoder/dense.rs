@@ -4,13 +4,13 @@ use crate::nn::{AttentionSpec, LayerSpec, MlpSpec, NormSpec};
 use crate::weights::NameTable;
 
 /// Llama's shape, from which most decoders start: RMS norms before grouped attention with rotary positions and before a
-/// gated feed-forward, all layers alike.
-pub fn dense(config: &DecoderConfig, rope: RopeSpec) -> DecoderSpec {
+/// gated feed-forward, all layers alike; without rotary positions where `rope` is `None`.
+pub fn dense(config: &DecoderConfig, rope: impl Into<Option<RopeSpec>>) -> DecoderSpec {
     let norm = NormSpec::rms(config.rms_norm_eps);
     let (hidden, heads) = (config.hidden_size, config.num_attention_heads);
     let attention = AttentionSpec::grouped(hidden, heads, config.kv_heads(), config.head_dim());
     let mlp = MlpSpec::gated(hidden, config.intermediate_size, config.hidden_act);
-    let layer = DecoderLayer { rope: Some(rope), ..DecoderLayer::new(LayerSpec::new(attention, mlp, norm)) };
+    let layer = DecoderLayer { rope: rope.into(), ..DecoderLayer::new(LayerSpec::new(attention, mlp, norm)) };
     let layers = vec![layer; config.num_hidden_layers as usize];
     DecoderSpec {
         lm_head: LmHead { tied: config.tie_word_embeddings, bias: false },

@@ -178,6 +178,8 @@ pub struct Names {
     pub token_head: &'static str,
     /// What older checkpoints carry in every layer although nothing needs it, as paths of blocks.
     pub ignored: &'static [&'static str],
+    /// What checkpoints carry beside the body although nothing needs it, as stored paths.
+    pub beside: &'static [&'static str],
     /// Layers that checkpoints carry after the last, such as those that predict further tokens.
     pub spare_layers: i64,
 }
@@ -191,6 +193,7 @@ impl Names {
             span_prefix: "transformer",
             token_head: "score",
             ignored: &["attention.rotary_emb.inv_freq"],
+            beside: &[],
             spare_layers: 0,
         }
     }
@@ -221,6 +224,7 @@ enum View {
 impl DecoderBody {
     /// Loads the body from the root of a class's weights, below the first of `places` that the checkpoint has.
     pub fn load(spec: DecoderSpec, weights: &Weights, places: &[&str]) -> Self {
+        spec.names.beside.iter().for_each(|place| weights.ignore_below(place));
         let weights = weights.either(places).named(spec.names.table.clone());
         for layer in 0..spec.layers.len() {
             spec.names.ignored.iter().for_each(|name| weights.at("layers").layer(layer).ignore(name));

@@ -38,6 +38,7 @@ crate::config! {
     }
     without: ["hidden_act", "rms_norm_eps"]
     undeclared: ["head_dim"]
+    // Read by `upgrade`.
     ignored: ["full_attn_idxs"]
     aliases: [("conv_L_cache", "conv_l_cache")]
     upgrade: upgrade;

@@ -51,7 +51,7 @@ fn upgrade(fields: &mut Map<String, Value>, default: &MambaConfig) -> Result<()>
     let size = |field: &str, default: i64| fields.get(field).map_or(Some(default), Value::as_i64);
     let hidden = size("hidden_size", default.hidden_size);
     let inner = hidden.zip(size("expand", default.expand)).and_then(|(hidden, expand)| hidden.checked_mul(expand));
-    let rank = hidden.map(|hidden| hidden.div_euclid(16) + i64::from(hidden.rem_euclid(16) > 0));
+    let rank = hidden.map(super::time_step_rank);
     // A size that is no number is left for the parser to refuse.
     fields.entry("intermediate_size").or_insert(json!(inner.unwrap_or(1)));
     if fields.get("time_step_rank").is_none_or(|rank| rank == "auto") {
