@@ -52,6 +52,8 @@ impl Mamba {
     pub fn load(weights: &Weights, spec: MambaSpec) -> Self {
         let MambaSpec { hidden, inner, state, rank, kernel, conv_bias, bias, .. } = spec;
         let norms = |norm: NormSpec| {
+            // What goes into a state times what is read of it.
+            weights.multiplied(&["b_norm.weight", "c_norm.weight"]);
             [("dt_norm", rank), ("b_norm", state), ("c_norm", state)]
                 .map(|(name, size)| Norm::load(&weights.at(name), norm, size))
         };
