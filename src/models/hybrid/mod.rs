@@ -1,8 +1,8 @@
 //! Decoders whose layers mix tokens in other ways than by attention, in all of them or in turn with it.
 //!
 //! All are decoders of the [blueprint](crate::models::decoder): what mixes the tokens of a layer is a variant of
-//! [`MixerSpec`](crate::nn::MixerSpec), and each file states which layer has which. Selective scans alone ([`mamba`]) and
-//! with attention and experts ([`jamba`]), short convolutions ([`lfm2`]), the gated delta rule ([`qwen3_next`]).
+//! [`MixerSpec`](crate::nn::MixerSpec), and each file states which layer has which. Selective scans alone ([`Mamba`]) and
+//! with attention and experts ([`Jamba`]), short convolutions ([`Lfm2`]), the gated delta rule ([`Qwen3Next`]).
 
 mod jamba;
 mod lfm2;

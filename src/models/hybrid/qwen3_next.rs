@@ -183,3 +183,36 @@ fn table(config: &Qwen3NextConfig) -> NameTable {
             &[("layers.*.delta.b", shared), ("layers.*.delta.a", shared)],
         )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tch::{Device, Kind, Tensor};
+
+    use super::*;
+    use crate::config::ModelConfig;
+    use crate::models::decoder::DecoderBody;
+    use crate::weights::{LoadOptions, TensorSource, Weights};
+
+    #[test]
+    fn attention_comes_at_intervals_and_rotates_a_quarter_where_nothing_is_said() {
+        let json =
+            json!({"num_hidden_layers": 4, "full_attention_interval": 3, "rope_theta": 1e7, "rope_scaling": null});
+        let config = Qwen3NextConfig::from_json(&json).unwrap();
+        assert_eq!(config.layer_types, [LINEAR, LINEAR, FULL, LINEAR]);
+        assert_eq!(config.rope(true).unwrap().width, 64);
+    }
+
+    #[test]
+    fn what_predicts_further_tokens_is_passed_over() {
+        let config = Qwen3NextConfig::from_json(&json!({
+            "vocab_size": 3, "hidden_size": 4, "intermediate_size": 4, "num_hidden_layers": 1, "num_experts": 0
+        }));
+        let tensors = BTreeMap::from([("mtp.fc.weight".to_owned(), Tensor::zeros([2, 2], (Kind::Float, Device::Cpu)))]);
+        let weights = Weights::new(TensorSource::Memory(tensors), LoadOptions::default());
+        DecoderBody::load(spec(&config.unwrap()).unwrap(), &weights, &["model", ""]);
+        let (report, _) = weights.finish();
+        assert!(report.unused.is_empty() && !report.missing.is_empty(), "{report}");
+    }
+}
