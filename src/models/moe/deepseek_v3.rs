@@ -129,7 +129,8 @@ pub fn spec(config: &DeepseekV3Config) -> Result<DecoderSpec> {
         nope_dim,
         rope_dim,
         v_dim: config.v_head_dim,
-        scale: ((nope_dim + rope_dim) as f64).powf(-0.5) * config.rope_parameters.score_scale("deepseek_v3")?,
+        scale: ((nope_dim + rope_dim) as f64).powf(-0.5)
+            * config.rope_parameters.same("deepseek_v3")?.score_scale("deepseek_v3")?,
         bias: config.attention_bias,
         // Whatever `rms_norm_eps` says.
         norm: NormSpec::rms(1e-6),
@@ -168,4 +169,33 @@ fn table() -> NameTable {
             ("layers.*.attention.kv_up", "layers.*.self_attn.kv_b_proj"),
         ])
         .precise("layers.*.mlp.router.correction", "layers.*.mlp.gate.e_score_correction_bias")
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind, Tensor};
+
+    use super::*;
+    use crate::config::ModelConfig;
+    use crate::model::Head;
+    use crate::tasks::FeatureExtraction;
+    use crate::weights::{LoadOptions, TensorSource, Weights};
+
+    #[test]
+    fn layers_after_the_last_are_left_out() {
+        let unused = |spare: i64| {
+            let config = json!({
+                "num_hidden_layers": 2, "num_nextn_predict_layers": spare, "n_routed_experts": 16, "vocab_size": 5,
+            });
+            let config = DeepseekV3Config::from_json(&config).unwrap();
+            let stored = ["layers.2.eh_proj.weight", "layers.3.eh_proj.weight"];
+            let tensor = || Tensor::zeros([1], (Kind::Float, Device::Cpu));
+            let stored = stored.map(|name| (name.to_owned(), tensor())).into();
+            let weights = Weights::new(TensorSource::Memory(stored), LoadOptions::default());
+            <DeepseekV3 as Head<FeatureExtraction>>::load(&config, &weights).unwrap();
+            weights.finish().0.unused
+        };
+        assert_eq!(unused(1), ["layers.3.eh_proj.weight"]);
+        assert!(unused(2).is_empty());
+    }
 }

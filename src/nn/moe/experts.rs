@@ -107,6 +107,8 @@ mod tests {
 
     const EXPERTS: i64 = 4;
 
+    type Tensors = Vec<(String, Tensor)>;
+
     fn spec() -> MlpSpec {
         MlpSpec { bias: true, ..MlpSpec::gated(3, 2, Activation::Silu) }
     }
@@ -122,7 +124,7 @@ mod tests {
     }
 
     /// The same experts, each by itself and as stacks.
-    fn stored() -> (Vec<(String, Tensor)>, Vec<(String, Tensor)>) {
+    fn stored() -> (Tensors, Tensors) {
         let random = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, Device::Cpu));
         let (gate_up, gate_up_bias) = (random(&[EXPERTS, 4, 3]), random(&[EXPERTS, 4]));
         let (down, down_bias) = (random(&[EXPERTS, 3, 2]), random(&[EXPERTS, 3]));
@@ -140,7 +142,7 @@ mod tests {
         (each, stacks.into_iter().map(|(name, stack)| (name.to_owned(), stack)).collect())
     }
 
-    fn transposed(stacks: &[(String, Tensor)]) -> Vec<(String, Tensor)> {
+    fn transposed(stacks: &[(String, Tensor)]) -> Tensors {
         let transposed = |stack: &Tensor| if stack.dim() == 3 { stack.transpose(1, 2) } else { stack.shallow_clone() };
         stacks.iter().map(|(name, stack)| (name.clone(), transposed(stack))).collect()
     }
