@@ -7,6 +7,7 @@ pub mod convnet;
 pub mod decoder;
 pub mod detr;
 pub mod gpt;
+pub mod hybrid;
 pub mod llama;
 pub mod llava;
 pub mod moe;

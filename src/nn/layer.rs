@@ -1,8 +1,9 @@
-use tch::Tensor;
+use tch::{Kind, Tensor};
 use tch_transformers_native::Weight;
 
 use super::{
-    Attention, AttentionSpec, Context, LatentAttention, LatentAttentionSpec, Mlp, MlpSpec, Moe, MoeSpec, Norm, NormSpec,
+    Attention, AttentionSpec, Context, GatedDelta, GatedDeltaSpec, LatentAttention, LatentAttentionSpec, Mamba,
+    MambaSpec, Mlp, MlpSpec, Moe, MoeSpec, Norm, NormSpec, ShortConv, ShortConvSpec,
 };
 use crate::cache::LayerCache;
 use crate::weights::Weights;
@@ -38,6 +39,19 @@ pub enum MixerSpec {
     Attention(AttentionSpec),
     /// Attention whose keys and values come from one narrow vector per token.
     Latent(LatentAttentionSpec),
+    /// A selective scan.
+    Mamba(MambaSpec),
+    /// A gated convolution over a few tokens.
+    ShortConv(ShortConvSpec),
+    /// Linear attention with the gated delta rule.
+    GatedDelta(GatedDeltaSpec),
+}
+
+impl MixerSpec {
+    /// Whether it is attention of some kind, which sees tokens through a mask; the others see all real ones in order.
+    pub fn attends(&self) -> bool {
+        matches!(self, Self::Attention(_) | Self::Latent(_))
+    }
 }
 
 /// What works on each token of a layer by itself.
@@ -73,6 +87,8 @@ pub struct LayerSpec {
     pub residual_scale: Option<f64>,
     /// Whether a learned vector multiplies it, too (LayerScale; Touvron et al., 2021).
     pub layer_scale: bool,
+    /// Whether sublayers are added in float32 where the model is in half precision.
+    pub wide_residual: bool,
     /// A small feed-forward of its own normalised input after all else, as adapters to a language are.
     pub adapter: Option<(NormSpec, MlpSpec)>,
 }
@@ -95,6 +111,7 @@ impl LayerSpec {
             arrangement: Arrangement::Sequential,
             residual_scale: None,
             layer_scale: false,
+            wide_residual: false,
             adapter: None,
         }
     }
@@ -103,7 +120,7 @@ impl LayerSpec {
     pub fn attention(&mut self) -> Option<&mut AttentionSpec> {
         match &mut self.mixer {
             MixerSpec::Attention(attention) => Some(attention),
-            MixerSpec::Latent(_) => None,
+            _ => None,
         }
     }
 }
@@ -113,22 +130,38 @@ impl LayerSpec {
 enum Mixer {
     Attention(Attention),
     Latent(LatentAttention),
+    Mamba(Mamba),
+    ShortConv(ShortConv),
+    GatedDelta(GatedDelta),
 }
 
 impl Mixer {
+    /// Loads the mixer from the place that is named after what it is.
     fn load(weights: &Weights, spec: &MixerSpec) -> Self {
         match spec {
-            MixerSpec::Attention(spec) => Self::Attention(Attention::load(weights, *spec)),
-            MixerSpec::Latent(spec) => Self::Latent(LatentAttention::load(weights, *spec)),
+            MixerSpec::Attention(spec) => Self::Attention(Attention::load(&weights.at("attention"), *spec)),
+            MixerSpec::Latent(spec) => Self::Latent(LatentAttention::load(&weights.at("attention"), *spec)),
+            MixerSpec::Mamba(spec) => Self::Mamba(Mamba::load(&weights.at("mamba"), *spec)),
+            MixerSpec::ShortConv(spec) => Self::ShortConv(ShortConv::load(&weights.at("conv"), *spec)),
+            MixerSpec::GatedDelta(spec) => Self::GatedDelta(GatedDelta::load(&weights.at("delta"), *spec)),
         }
     }
 
     /// `[batch, tokens, hidden]` to the same shape, and the attention weights where there are such and they are wanted.
     fn forward(&self, x: &Tensor, context: &Context, state: Option<&mut LayerCache>) -> (Tensor, Option<Tensor>) {
-        match self {
-            Self::Attention(attention) => attention.forward(x, context.attend(), state.map(|state| &mut state.past)),
-            Self::Latent(attention) => attention.forward(x, context.attend(), state.map(|state| &mut state.past)),
-        }
+        let real = context.real.as_ref();
+        let mixed = match self {
+            Self::Attention(attention) => {
+                return attention.forward(x, context.attend(), state.map(|state| &mut state.past));
+            }
+            Self::Latent(attention) => {
+                return attention.forward(x, context.attend(), state.map(|state| &mut state.past));
+            }
+            Self::Mamba(mamba) => mamba.forward(x, real, state),
+            Self::ShortConv(conv) => conv.forward(x, real, state),
+            Self::GatedDelta(delta) => delta.forward(x, real, state),
+        };
+        (mixed, None)
     }
 }
 
@@ -170,6 +203,7 @@ struct Frame {
     post_norm: Option<Norm>,
     scale: Option<f64>,
     layer_scale: Option<Weight>,
+    wide: bool,
 }
 
 impl Frame {
@@ -182,6 +216,7 @@ impl Frame {
             post_norm: (spec.placement == Placement::Sandwich).then(|| norm("post_norm")),
             scale: spec.residual_scale,
             layer_scale: weights.weight_if(spec.layer_scale, &format!("{name}_scale"), &[spec.hidden]),
+            wide: spec.wide_residual,
         }
     }
 
@@ -213,9 +248,14 @@ impl Frame {
         }
     }
 
+    /// What the outputs of sublayers are added to.
+    fn residual(&self, x: &Tensor) -> Tensor {
+        if self.wide { x.to_kind(Kind::Float) } else { x.shallow_clone() }
+    }
+
     /// The sublayer `f` with its residual.
     fn around(&self, x: &Tensor, f: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
-        let sum = x + self.leave(f(&self.enter(x)));
+        let sum = self.residual(x) + self.leave(f(&self.enter(x)));
         match self.placement {
             Placement::Post => self.normed(&sum),
             _ => sum,
@@ -248,8 +288,9 @@ pub struct LayerOutput {
 }
 
 impl Layer {
-    /// Loads `attention` (the mixer, whatever it is), `cross`, `mlp` (the feed-forward), `adapter`, and of each of them
-    /// `<name>_norm` and where there are such `<name>_post_norm`, `<name>_scale`.
+    /// Loads the mixer (`attention`, `mamba`, `conv` or `delta`), `cross`, `mlp` (the feed-forward), `adapter`, and of
+    /// each of them `<name>_norm` and where there are such `<name>_post_norm`, `<name>_scale`; those of the mixer are
+    /// called `attention_norm` and so on, whatever it is.
     pub fn load(weights: &Weights, spec: &LayerSpec) -> Self {
         let adapter = |(norm, mlp): (NormSpec, MlpSpec)| {
             (Norm::load(&weights.at("adapter_norm"), norm, mlp.hidden), Mlp::load(&weights.at("adapter"), mlp))
@@ -260,7 +301,7 @@ impl Layer {
             |feed_forward| (feed_forward, Frame::load(weights, spec, "mlp", spec.arrangement != Arrangement::Parallel));
         Self {
             arrangement: spec.arrangement,
-            mixer: Mixer::load(&weights.at("attention"), &spec.mixer),
+            mixer: Mixer::load(weights, &spec.mixer),
             mixer_frame: Frame::load(weights, spec, "attention", true),
             cross: spec.cross.map(cross),
             feed_forward: FeedForward::load(&weights.at("mlp"), &spec.feed_forward).map(feed_forward),
@@ -308,6 +349,6 @@ impl Layer {
             let entered = if frame.norm.is_some() { frame.enter(x) } else { entered };
             hidden = frame.leave(feed_forward.forward(&entered, &mut routed)) + hidden;
         }
-        LayerOutput { hidden: hidden + x, attention, cross_attention: None, routed }
+        LayerOutput { hidden: hidden + self.mixer_frame.residual(x), attention, cross_attention: None, routed }
     }
 }

@@ -26,6 +26,8 @@ pub struct Context {
     pub positions: Option<Tensor>,
     /// The same for the keys of the second sequence.
     pub memory_positions: Option<Tensor>,
+    /// Which tokens are no padding, `[batch, tokens, 1]`, for mixers other than attention; `None` where all are.
+    pub real: Option<Tensor>,
     /// The sequence that cross attention looks at, `[batch, keys, source]`.
     pub memory: Option<Tensor>,
     /// Which of its tokens are seen.
@@ -49,6 +51,7 @@ impl Context {
             rotation: None,
             positions: None,
             memory_positions: None,
+            real: None,
             memory: None,
             memory_mask: Mask::None,
             hidden_states: inputs.is_set("output_hidden_states"),
@@ -117,6 +120,12 @@ impl Context {
         self
     }
 
+    /// With `real` tokens, `[batch, tokens, 1]`, among others.
+    pub fn with_real(mut self, real: Option<Tensor>) -> Self {
+        self.real = real;
+        self
+    }
+
     /// With `bias` added to the scores.
     pub fn with_bias(mut self, bias: Tensor) -> Self {
         self.bias = Some(bias);
@@ -146,6 +155,14 @@ impl Passed {
             *last = self.last.shallow_clone();
         }
         self
+    }
+
+    /// Leaves the input of the first layer out of the hidden states and puts the normalised output at their end, as
+    /// models of state spaces return them.
+    pub fn behind_layers(mut self) -> Self {
+        let one = self.hidden_states.len().min(1);
+        self.hidden_states.rotate_left(one);
+        self.tied()
     }
 
     /// The recorded intermediates: `hidden_states.N`, `attentions.N`, `cross_attentions.N`, `router_logits.N`, each below `prefix`.

@@ -32,8 +32,8 @@ impl Default for LoadOptions {
 #[derive(Debug, Default)]
 pub struct State {
     stored: BTreeMap<String, Stored>,
-    /// Groups of names of which only the sum counts.
-    sums: Vec<BTreeSet<String>>,
+    /// Groups of names of which only the sum or the product counts.
+    commuting: Vec<BTreeSet<String>>,
 }
 
 #[derive(Debug)]
@@ -51,9 +51,9 @@ impl State {
         self.stored.keys().map(String::as_str)
     }
 
-    /// Whether only the sum of these two counts, so that they can change places.
-    pub fn only_summed(&self, first: &str, second: &str) -> bool {
-        self.sums.iter().any(|names| names.contains(first) && names.contains(second))
+    /// Whether only the sum or the product of these two counts, so that they can change places.
+    pub fn commute(&self, first: &str, second: &str) -> bool {
+        self.commuting.iter().any(|names| names.contains(first) && names.contains(second))
     }
 
     /// The kind of the first parameter.
@@ -298,7 +298,12 @@ impl Weights {
     /// Notes that of the parameters `names` only the sum counts.
     pub fn summed(&self, names: &[&str]) {
         let stored = names.iter().map(|name| self.resolve(name).0).collect();
-        self.loader.log.borrow_mut().state.sums.push(stored);
+        self.loader.log.borrow_mut().state.commuting.push(stored);
+    }
+
+    /// Notes that of the parameters `names` only the product counts.
+    pub fn multiplied(&self, names: &[&str]) {
+        self.summed(names);
     }
 
     /// As [`Weights::ignore`], for everything below `place`.
