@@ -1,6 +1,7 @@
 //! Architectures, one folder per family.
 
 pub mod bert;
+mod classes;
 pub mod clip;
 pub mod decoder;
 pub mod gpt;

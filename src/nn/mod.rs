@@ -6,6 +6,8 @@ mod activation;
 mod attention;
 mod batch_norm;
 mod conv;
+mod conv_branch;
+mod disentangled;
 mod embedding;
 pub mod heads;
 mod layer;
@@ -26,6 +28,8 @@ pub use attention::{
 };
 pub use batch_norm::BatchNorm;
 pub use conv::{Conv, ConvSpec};
+pub use conv_branch::{ConvBranch, ConvBranchSpec};
+pub use disentangled::{DisentangledAttention, DisentangledSpec, RelativePositions, RelativeTable, RelativeTableSpec};
 pub use embedding::Embedding;
 pub use layer::{Arrangement, FeedForwardSpec, Layer, LayerSpec, MixerSpec, Placement};
 pub use linear::Linear;
