@@ -41,6 +41,8 @@ pub struct Entry {
     pub cases: &'static [&'static str],
     /// Checks that do not apply, `check` or `check.case`, with the reason.
     pub skip: &'static [(&'static str, &'static str)],
+    /// Fields of the configuration that have one value in all cases, with the reason.
+    pub fixed: &'static [(&'static str, &'static str)],
     /// Checks whose tolerance is loosened.
     pub tolerances: &'static [Tolerance],
     /// The entry's file.

@@ -56,6 +56,7 @@ const fn check(name: &'static str, applies: Applies, per_case: bool, devices: &'
 /// All checks, in the order in which they are reported.
 pub const CHECKS: &[Check] = &[
     check("config", Applies::Always, false, CPU),
+    check("switches", Applies::Always, false, CPU),
     check("weights", Applies::Always, false, CPU),
     check("forward", Applies::Always, true, BOTH),
     check("trace", Applies::Always, false, CPU),

@@ -53,6 +53,8 @@ fn row(out: &mut String, roster: &Roster, entry: &Entry) -> fmt::Result {
     writeln!(out, "        ],")?;
     writeln!(out, "        cases: &{:?},", roster.case_names(entry))?;
     writeln!(out, "        skip: &{skip:?},")?;
+    let fixed: Vec<_> = entry.fixed.iter().map(|fixed| (&fixed.field, &fixed.reason)).collect();
+    writeln!(out, "        fixed: &{fixed:?},")?;
     writeln!(out, "        tolerances: &[")?;
     for tolerance in &entry.tolerances {
         let (check, reason) = (&tolerance.check, &tolerance.reason);

@@ -64,6 +64,15 @@ pub struct Skip {
     pub reason: String,
 }
 
+/// A field of the configuration that has one value in all cases.
+#[derive(Debug, Clone)]
+pub struct Fixed {
+    /// The field; of a part's configuration with a dotted name.
+    pub field: String,
+    /// Why it cannot have another.
+    pub reason: String,
+}
+
 /// A loosened tolerance.
 #[derive(Debug, Clone)]
 pub struct Tolerance {
@@ -108,6 +117,8 @@ pub struct Entry {
     pub cases: Vec<Case>,
     /// Checks that do not apply.
     pub skip: Vec<Skip>,
+    /// Fields that have one value in all cases.
+    pub fixed: Vec<Fixed>,
     /// Loosened tolerances.
     pub tolerances: Vec<Tolerance>,
 }

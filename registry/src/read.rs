@@ -9,7 +9,7 @@ use toml::{
 
 use crate::{
     Category, Check, Level, Located, Mistake, Place, Task,
-    entry::{Case, Entry, Part, Skip, TaskClass, Tiny, Tolerance, Value},
+    entry::{Case, Entry, Fixed, Part, Skip, TaskClass, Tiny, Tolerance, Value},
     ident,
     nearest::hint,
     pinned::{BEFORE_REMOVAL, PINNED},
@@ -30,6 +30,7 @@ const KEYS: &[&str] = &[
     "cases",
     "inputs",
     "skip",
+    "fixed",
     "tolerance",
 ];
 
@@ -223,6 +224,7 @@ impl Reader<'_> {
             tiny: self.tiny(tiny),
             cases: self.cases(table),
             skip: self.skip(table),
+            fixed: self.fixed(table),
             tolerances: self.tolerances(table),
         }
     }
@@ -362,18 +364,29 @@ impl Reader<'_> {
             if let Some(case) = case.filter(|case| !known(case)) {
                 self.mistake(span, Level::Structure, format!("there is no case `{case}` to skip a check of"));
             }
-            let reason = match value.get_ref() {
-                DeValue::String(reason) if reason.trim().is_empty() => {
-                    self.mistake(value.span(), Level::Structure, format!("`{name}` is skipped without a reason"));
-                    None
-                }
-                _ => self.string(name, value),
-            };
-            if let (Some(check), Some(reason)) = (check, reason) {
-                skips.push(Skip { check, case: case.map(str::to_owned), reason: reason.value });
+            if let (Some(check), Some(reason)) = (check, self.reason(name, value, "skipped")) {
+                skips.push(Skip { check, case: case.map(str::to_owned), reason });
             }
         }
         skips
+    }
+
+    fn fixed(&mut self, table: &DeTable<'_>) -> Vec<Fixed> {
+        let fields = self.table(table, "fixed");
+        let reasons =
+            fields.into_iter().map(|(field, _, value)| (field.to_owned(), self.reason(field, value, "fixed")));
+        reasons.filter_map(|(field, reason)| Some(Fixed { field, reason: reason? })).collect()
+    }
+
+    /// Why `name` is what `state` says.
+    fn reason(&mut self, name: &str, value: &Spanned<DeValue<'_>>, state: &str) -> Option<String> {
+        match value.get_ref() {
+            DeValue::String(reason) if reason.trim().is_empty() => {
+                self.mistake(value.span(), Level::Structure, format!("`{name}` is {state} without a reason"));
+                None
+            }
+            _ => Some(self.string(name, value)?.value),
+        }
     }
 
     fn tolerances(&mut self, table: &DeTable<'_>) -> Vec<Tolerance> {

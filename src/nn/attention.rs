@@ -74,7 +74,7 @@ pub struct QkNorm {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QkScope {
     /// Each head, with parameters that all heads share.
-    Head,
+    Heads,
     /// Each head, with parameters of its own.
     EachHead,
     /// All heads together.
@@ -84,13 +84,13 @@ pub enum QkScope {
 impl QkNorm {
     /// `norm` of each head before the rotation, its parameters shared.
     pub fn heads(norm: NormSpec) -> Self {
-        Self { norm, scope: QkScope::Head, rotated: false }
+        Self { norm, scope: QkScope::Heads, rotated: false }
     }
 
     /// Loads the normalisation of `heads` heads of `head_dim`.
     fn load(self, weights: &Weights, heads: i64, head_dim: i64) -> Norm {
         match self.scope {
-            QkScope::Head => Norm::load(weights, self.norm, head_dim),
+            QkScope::Heads => Norm::load(weights, self.norm, head_dim),
             // Against `[batch, heads, tokens, head_dim]`.
             QkScope::EachHead => Norm::load_each(weights, self.norm, &[heads, 1, head_dim]),
             QkScope::Projection => Norm::load(weights, self.norm, heads * head_dim),

@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
 
-use super::{Case, Check, Outcome, Setting, Status, cases_of, discover, memory, run, run_config};
+use super::{Case, Check, Outcome, Setting, Status, cases_of, discover, memory, run, run_on_architecture};
 use crate::auto::{self, Entry};
 use crate::{Error, Result};
 
@@ -17,7 +17,7 @@ pub struct Job {
     pub entry: Option<&'static Entry>,
     /// The check.
     pub check: Check,
-    /// Folder of the case; of all cases of the architecture for [`Check::Config`].
+    /// Folder of the case; of all cases of the architecture for checks of the whole.
     pub directory: PathBuf,
     /// How the case is called in tables: its folder below the one that was searched.
     pub name: String,
@@ -131,10 +131,9 @@ pub fn jobs_of_entry(entry: &'static Entry, root: &Path, checks: &[Check], setti
         setting,
     };
     let mut jobs = Vec::new();
-    if wanted(Check::Config) {
-        jobs.push(job(Check::Config, &home, "defaults".to_owned()));
-    }
-    let rest: Vec<_> = Check::ALL.into_iter().filter(|check| *check != Check::Config && wanted(*check)).collect();
+    let (whole, rest): (Vec<_>, Vec<_>) =
+        Check::ALL.into_iter().filter(|check| wanted(*check)).partition(|check| check.is_of_architecture());
+    jobs.extend(whole.into_iter().map(|check| job(check, &home, "defaults".to_owned())));
     for directory in cases_of(entry, root) {
         let name = below(&home, &directory);
         jobs.extend(rest.iter().map(|check| job(*check, &directory, name.clone())));
@@ -189,7 +188,7 @@ impl Job {
                 let why = format!("this machine has no {}", device_name(self.setting.device));
                 Outcome::of(Status::NotRun, why)
             }
-            (Check::Config, Some(entry)) => run_config(entry, &self.directory),
+            (check, Some(entry)) if check.is_of_architecture() => run_on_architecture(check, entry, &self.directory),
             (check, _) => run(check, &self.directory, self.setting),
         };
         Row {

@@ -173,13 +173,13 @@ pub fn run(check: Check, directory: &Path, setting: Setting) -> Outcome {
     .unwrap_or_else(|error| Outcome::failure(&error))
 }
 
-/// Runs [`Check::Config`], which looks at an architecture's defaults instead of at a case. `directory` is the one of
-/// the architecture's cases.
-pub fn run_config(entry: &'static Entry, directory: &Path) -> Outcome {
-    match entry.skip.iter().find(|(skipped, _)| *skipped == Check::Config.name()) {
+/// Runs a `check` that looks at an architecture instead of at a case. `directory` is the one of its cases.
+pub fn run_on_architecture(check: Check, entry: &'static Entry, directory: &Path) -> Outcome {
+    match entry.skip.iter().find(|(skipped, _)| *skipped == check.name()) {
         Some((_, reason)) => Outcome::of(Status::Skipped, *reason),
-        None => catch(|| checks::config(entry, &directory.join("defaults.json")))
-            .unwrap_or_else(|error| Outcome::failure(&error)),
+        None => {
+            catch(|| checks::on_architecture(check, entry, directory)).unwrap_or_else(|error| Outcome::failure(&error))
+        }
     }
 }
 
@@ -224,8 +224,8 @@ fn try_check(model_type: &str, check: &str, case: Option<&str>, device: &str) ->
         other => return Err(format!("this machine has no device `{other}`")),
     };
     let root = cases_directory();
-    if check == Check::Config {
-        return judge(&[(String::new(), run_config(entry, &root.join(model_type)))]);
+    if check.is_of_architecture() {
+        return judge(&[(String::new(), run_on_architecture(check, entry, &root.join(model_type)))]);
     }
     // Tests run side by side, and their cases are too small to share among threads.
     tch::set_num_threads(1);

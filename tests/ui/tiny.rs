@@ -1,7 +1,7 @@
 #[tch_transformers::hf_model(
     model_type = "gpt2",
     category = "decoder-only",
-    model = tch_transformers::models::gpt2::Gpt2,
+    model = tch_transformers::models::gpt::Gpt2,
     tasks(feature_extraction = "GPT2Model"),
     tiny { n_embed: 24, hidden_size: 24, n_layer: "two", activation_function: 3 },
     checks(config),

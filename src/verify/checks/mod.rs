@@ -9,21 +9,25 @@ mod ladder;
 mod mutation;
 mod padding;
 mod stored;
+mod switches;
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
-pub(super) use configuration::config;
 use tch::Device;
 
 use super::{Outcome, Subject};
 use crate::Result;
+use crate::auto::Entry;
 
 /// A property that a suite asserts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Check {
     /// Defaults equal Python's, field by field.
     Config,
+    /// Every field of the configuration takes several values among the cases.
+    Switches,
     /// Missing, unused and mis-shaped tensors are none, and noticed where there are some.
     Weights,
     /// Every output equals Python's.
@@ -54,8 +58,9 @@ pub enum Check {
 
 impl Check {
     /// All, in the order in which they run.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Config,
+        Self::Switches,
         Self::Weights,
         Self::Forward,
         Self::Trace,
@@ -79,10 +84,16 @@ impl Check {
         }
     }
 
+    /// Whether it looks at an architecture as a whole instead of at one case.
+    pub fn is_of_architecture(self) -> bool {
+        matches!(self, Self::Config | Self::Switches)
+    }
+
     /// The name that entries and the command line use.
     pub fn name(self) -> &'static str {
         match self {
             Self::Config => "config",
+            Self::Switches => "switches",
             Self::Weights => "weights",
             Self::Forward => "forward",
             Self::Trace => "trace",
@@ -117,10 +128,19 @@ impl FromStr for Check {
     }
 }
 
-/// Runs a check on a case; [`Check::Config`] has none.
+/// Runs a check on an architecture, whose cases lie in `home`.
+pub(super) fn on_architecture(check: Check, entry: &'static Entry, home: &Path) -> Result<Outcome> {
+    match check {
+        Check::Config => configuration::config(entry, &home.join("defaults.json")),
+        Check::Switches => switches::switches(entry, home),
+        _ => Outcome::skipped("looks at a case, not at an architecture"),
+    }
+}
+
+/// Runs a check on a case.
 pub(super) fn on_case(check: Check, subject: &Subject) -> Result<Outcome> {
     match check {
-        Check::Config => Outcome::skipped("looks at an architecture's defaults, not at a case"),
+        Check::Config | Check::Switches => Outcome::skipped("looks at an architecture, not at a case"),
         Check::Weights => stored::weights(subject),
         Check::Forward => forward::forward(subject),
         Check::Trace => forward::trace(subject),
