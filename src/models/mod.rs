@@ -3,11 +3,11 @@
 pub mod bert;
 mod classes;
 pub mod clip;
+pub mod convnet;
 pub mod decoder;
 pub mod gpt;
 pub mod llama;
 pub mod llava;
-pub mod resnet;
 pub mod seq2seq;
 pub mod t5;
 pub mod vit;

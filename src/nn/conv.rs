@@ -17,6 +17,9 @@ pub struct ConvSpec<const N: usize> {
     pub stride: [i64; N],
     /// Zeros added on both sides.
     pub padding: [i64; N],
+    /// Whether as many zeros are added instead as make the output the input's size over the stride, rounded up; one more
+    /// at the end than at the beginning where they are odd.
+    pub same: bool,
     /// Distance between the elements of the input that a kernel looks at.
     pub dilation: [i64; N],
     /// Groups that channels are split into.
@@ -37,11 +40,28 @@ impl<const N: usize> ConvSpec<N> {
             kernel,
             stride: [1; N],
             padding: [0; N],
+            same: false,
             dilation: [1; N],
             groups: 1,
             bias: true,
             weight_norm: None,
         }
+    }
+}
+
+impl<const N: usize> ConvSpec<N> {
+    /// `x` with the zeros that [`ConvSpec::same`] asks for.
+    fn pad_to_same(&self, x: &Tensor) -> Tensor {
+        let sizes = x.size();
+        // The last dimension comes first.
+        let mut padding = Vec::with_capacity(2 * N);
+        for dim in (0..N).rev() {
+            let (size, stride, kernel) = (sizes[sizes.len() - N + dim], self.stride[dim], self.kernel[dim]);
+            let beyond = if size % stride == 0 { stride } else { size % stride };
+            let zeros = (kernel - beyond).max(0);
+            padding.extend([zeros / 2 * self.dilation[dim], (zeros - zeros / 2) * self.dilation[dim]]);
+        }
+        x.constant_pad_nd(padding)
     }
 }
 
@@ -126,6 +146,8 @@ impl<const N: usize> Conv<N> {
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let ConvSpec { stride, padding, dilation, groups, .. } = self.spec;
         let weight = self.weight.whole();
+        let padded = self.spec.same.then(|| self.spec.pad_to_same(x));
+        let x = padded.as_ref().unwrap_or(x);
         x.convolution(&weight, self.bias.as_deref(), stride, padding, dilation, false, [0; N], groups)
     }
 }
