@@ -181,7 +181,9 @@ impl Model {
             if self.trainable {
                 return self.module.forward(&inputs, cache);
             }
-            tch::no_grad(|| self.module.forward(&inputs, cache))
+            // A guard, which a panic inside libtorch drops too: gradients are on again after a caught one.
+            let _guard = tch::no_grad_guard();
+            self.module.forward(&inputs, cache)
         })
     }
 

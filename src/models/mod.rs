@@ -4,6 +4,7 @@ pub mod bert;
 mod classes;
 pub mod clip;
 pub mod convnet;
+pub mod deberta;
 pub mod decoder;
 pub mod gpt;
 pub mod llama;

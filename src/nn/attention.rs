@@ -53,6 +53,9 @@ pub struct AttentionSpec {
     pub softcap: Option<f64>,
     /// Bound of the elements of queries, keys and values on either side of 0.
     pub clip: Option<f64>,
+    /// Whether a token that sees none attends to all alike, as where the reference masks by a large negative score
+    /// (`eager`); to none where not.
+    pub eager: bool,
     /// Whether each head has a learned score that takes part in the softmax and stands for no token.
     pub sinks: bool,
     /// Whether the output is gated, `sigmoid(gate(x)) * output`, and how finely.
@@ -126,6 +129,7 @@ impl AttentionSpec {
             qk_norm: None,
             softcap: None,
             clip: None,
+            eager: false,
             sinks: false,
             gate: None,
         }
@@ -316,7 +320,8 @@ impl Attention {
         attend: Attend,
         gate: Option<Tensor>,
     ) -> (Tensor, Option<Tensor>) {
-        let scores = Scores { scale: self.spec.scale, softcap: self.spec.softcap, sinks: self.sinks.as_deref() };
+        let AttentionSpec { scale, softcap, eager, .. } = self.spec;
+        let scores = Scores { scale, softcap, eager, sinks: self.sinks.as_deref() };
         let (mixed, weights) = scaled_attention(q, k, v, attend, scores);
         let size = mixed.size();
         let mixed = mixed.transpose(1, 2);
@@ -343,6 +348,8 @@ pub struct Scores<'a> {
     pub scale: f64,
     /// Bound that they approach.
     pub softcap: Option<f64>,
+    /// As in [`AttentionSpec`].
+    pub eager: bool,
     /// A further score per head, `[heads]`, for no token.
     pub sinks: Option<&'a Tensor>,
 }
@@ -350,7 +357,7 @@ pub struct Scores<'a> {
 impl Scores<'_> {
     /// Products times `scale`.
     pub fn scaled(scale: f64) -> Self {
-        Self { scale, softcap: None, sinks: None }
+        Self { scale, softcap: None, eager: false, sinks: None }
     }
 }
 
@@ -363,7 +370,7 @@ pub fn scaled_attention(
     attend: Attend,
     scores: Scores,
 ) -> (Tensor, Option<Tensor>) {
-    if !attend.weights && scores.softcap.is_none() && scores.sinks.is_none() {
+    if !attend.weights && scores.softcap.is_none() && !scores.eager && scores.sinks.is_none() {
         return (fused(q, k, v, attend, scores.scale), None);
     }
     let (mixed, weights) = explicit(q, k, v, attend, scores);
@@ -406,7 +413,7 @@ fn explicit(q: &Tensor, k: &Tensor, v: &Tensor, attend: Attend, spec: Scores) ->
         scores += bias;
     }
     if let Some(allowed) = mask.allowed(queries, keys, q) {
-        scores += masked_bias(&scores.zeros_like(), &Mask::Allowed(allowed), queries, keys);
+        scores = masked_bias(&scores, &Mask::Allowed(allowed), queries, keys);
     }
     let weights = match spec.sinks {
         Some(sinks) => {

@@ -1,7 +1,7 @@
 use tch::{Kind, Tensor};
 use tch_transformers_native::Weight;
 
-use crate::inputs::{Argument, Dim, Values};
+use crate::inputs::{Argument, Dim, Values, covers};
 use crate::nn::{Embedding, Linear, Norm, NormSpec};
 use crate::weights::Weights;
 use crate::{Error, Inputs, Result};
@@ -169,7 +169,7 @@ impl Embeddings {
     /// What enters the layers, `[batch, tokens, hidden]`, of the tokens that come after `past` others.
     ///
     /// # Errors
-    /// When there are neither ids nor vectors, or both, or more tokens than positions.
+    /// When there are neither ids nor vectors, or both, or more tokens than positions, or a mask of another length.
     pub fn forward(&self, inputs: &Inputs, past: i64) -> Result<Tensor> {
         let (ids, given) = (inputs.get("input_ids"), inputs.get("inputs_embeds"));
         let words = match (ids, given) {
@@ -180,6 +180,7 @@ impl Embeddings {
             _ => self.word.forward(inputs.need("input_ids")?),
         };
         let mut x = words;
+        covers("attention_mask", inputs.get("attention_mask"), past, x.size()[1])?;
         for (argument, table) in &self.tables {
             x = match inputs.get(argument) {
                 Some(ids) => x + table.forward(ids),

@@ -1,10 +1,9 @@
 use tch::Tensor;
 
 use super::{LayersSpec, Relative};
-use crate::inputs::covers;
 use crate::nn::{Context, ConvBranch, Layer, Mask, Passed, RelativeBias, RelativeTable, Stack, StackSpec};
 use crate::weights::Weights;
-use crate::{Cache, Inputs, Result};
+use crate::{Cache, Inputs};
 
 /// The layers of an encoder with their parameters, for whatever vectors enter them.
 #[derive(Debug)]
@@ -53,20 +52,16 @@ impl Encoder {
 
     /// Passes `x` (`[batch, tokens, hidden]`) through the layers; reads `attention_mask`, `encoder_hidden_states`,
     /// `encoder_attention_mask` of `inputs`. A cache serves causal layers only.
-    ///
-    /// # Errors
-    /// For a mask of another length.
-    pub fn forward(&self, x: Tensor, inputs: &Inputs, cache: Option<&mut Cache>) -> Result<Passed> {
+    pub fn forward(&self, x: Tensor, inputs: &Inputs, cache: Option<&mut Cache>) -> Passed {
         let cache = cache.filter(|_| self.causal);
         let past = cache.as_ref().map_or(0, |cache| cache.len());
         let real = inputs.get("attention_mask");
-        covers("attention_mask", real, past, x.size()[1])?;
         let context = self.context(&x, inputs, real, past);
-        let Some((first, branch)) = &self.first else { return Ok(self.stack.forward(x, &context, cache)) };
+        let Some((first, branch)) = &self.first else { return self.stack.forward(x, &context, cache) };
         let mut passed = first.forward(x.shallow_clone(), &context, None);
         passed.last = branch.forward(&x, &passed.last, real);
         let rest = self.stack.forward(passed.last.shallow_clone(), &context, None);
-        Ok(passed.then(rest))
+        passed.then(rest)
     }
 
     /// What all layers share.
@@ -83,10 +78,6 @@ impl Encoder {
         match &self.relative {
             Some(RelativePlaces::Bias(bias)) => context.with_bias(bias.forward(tokens, past + tokens, past)),
             Some(RelativePlaces::Vectors(table)) => context.with_relative(table.forward(tokens)),
-            // A bias keeps the scores of those who see nothing finite, and so alike.
-            None if self.blind_padding => {
-                context.with_bias(Tensor::zeros([1, 1, tokens, tokens], (x.kind(), x.device())))
-            }
             None => context,
         }
     }

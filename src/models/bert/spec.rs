@@ -45,7 +45,7 @@ pub struct LayersSpec {
     pub conv: Option<ConvBranchSpec>,
     /// Whether a token sees only itself and those before it.
     pub causal: bool,
-    /// Whether padding sees nothing, so that all of its scores are alike.
+    /// Whether padding sees nothing.
     pub blind_padding: bool,
 }
 
