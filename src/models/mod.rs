@@ -3,6 +3,7 @@
 pub mod bert;
 mod classes;
 pub mod clip;
+pub mod codec;
 pub mod convnet;
 pub mod deberta;
 pub mod decoder;

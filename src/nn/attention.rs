@@ -80,22 +80,29 @@ pub enum QkScope {
     Heads,
     /// Each head, with parameters of its own.
     EachHead,
+    /// The same, where a checkpoint lists the heads one by one.
+    EachHeadListed,
     /// All heads together.
     Projection,
 }
 
 impl QkNorm {
+    /// `norm` of what `scope` says, before the rotation.
+    pub fn new(norm: NormSpec, scope: QkScope) -> Self {
+        Self { norm, scope, rotated: false }
+    }
+
     /// `norm` of each head before the rotation, its parameters shared.
     pub fn heads(norm: NormSpec) -> Self {
-        Self { norm, scope: QkScope::Heads, rotated: false }
+        Self::new(norm, QkScope::Heads)
     }
 
     /// Loads the normalisation of `heads` heads of `head_dim`.
     fn load(self, weights: &Weights, heads: i64, head_dim: i64) -> Norm {
         match self.scope {
             QkScope::Heads => Norm::load(weights, self.norm, head_dim),
-            // Against `[batch, heads, tokens, head_dim]`.
-            QkScope::EachHead => Norm::load_each(weights, self.norm, &[heads, 1, head_dim]),
+            QkScope::EachHead => Norm::load_heads(weights, self.norm, heads, head_dim),
+            QkScope::EachHeadListed => Norm::load_list(weights, self.norm, heads, head_dim),
             QkScope::Projection => Norm::load(weights, self.norm, heads * head_dim),
         }
     }

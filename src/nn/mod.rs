@@ -12,6 +12,7 @@ mod embedding;
 pub mod heads;
 mod layer;
 mod linear;
+mod lstm;
 mod mask;
 mod mlp;
 mod norm;
@@ -33,6 +34,7 @@ pub use disentangled::{DisentangledAttention, DisentangledSpec, RelativePosition
 pub use embedding::Embedding;
 pub use layer::{Arrangement, FeedForwardSpec, Layer, LayerSpec, MixerSpec, Placement};
 pub use linear::Linear;
+pub use lstm::Lstm;
 pub use mask::Mask;
 pub use mlp::{Mlp, MlpSpec};
 pub use norm::{GroupNorm, Norm, NormKind, NormScale, NormSpec};
