@@ -10,6 +10,7 @@ pub mod decoder;
 pub mod gpt;
 pub mod llama;
 pub mod llava;
+pub mod modern;
 pub mod seq2seq;
 pub mod t5;
 pub mod vit;

@@ -156,6 +156,9 @@ pub struct Attend<'a> {
     pub weights: bool,
 }
 
+/// Makes a bias of scores, `[batch, heads, queries, keys]`, of queries and keys, `[batch, heads, tokens, head_dim]` each.
+pub type ContentBias<'a> = &'a dyn Fn(&Tensor, &Tensor) -> Tensor;
+
 /// Attention with its parameters.
 #[derive(Debug)]
 pub struct Attention {
@@ -214,14 +217,13 @@ impl Attention {
         self.forward_scored(x, attend, past, None)
     }
 
-    /// As [`Attention::forward`], with a bias of the scores that `content` makes of queries and keys
-    /// (`[batch, heads, tokens, head_dim]` each), in place of the one of `attend`.
+    /// As [`Attention::forward`], with the bias that `content` makes in place of the one of `attend`.
     pub fn forward_scored(
         &self,
         x: &Tensor,
         attend: Attend,
         past: Option<&mut KeyValues>,
-        content: Option<&dyn Fn(&Tensor, &Tensor) -> Tensor>,
+        content: Option<ContentBias>,
     ) -> (Tensor, Option<Tensor>) {
         let Projection::Own(projection) = &self.projection else { return self.forward_cross(x, x, attend, None) };
         let AttentionSpec { heads, kv_heads, head_dim, .. } = self.spec;

@@ -1,4 +1,4 @@
-use super::{BertConfig, EncoderSpec, Names, Pretraining, Projection, Sharing, bert, encoder};
+use super::{BertConfig, EncoderSpec, Names, Pretraining, Projection, Sharing, encoder, original};
 use crate::Result;
 use crate::config::positive;
 use crate::nn::Activation;
@@ -38,7 +38,7 @@ encoder! {
 
 /// ALBERT's encoder: BERT's with narrower embeddings and layers that stand for several.
 pub fn spec(config: &AlbertConfig) -> Result<EncoderSpec> {
-    let mut spec = bert::spec(config)?;
+    let mut spec = original::spec(config)?;
     spec.embeddings.width = config.embedding_size;
     spec.embeddings.projection = Projection::AfterNorm;
     let (groups, inner) = (config.num_hidden_groups as usize, config.inner_group_num as usize);
@@ -59,7 +59,7 @@ pub fn spec(config: &AlbertConfig) -> Result<EncoderSpec> {
 }
 
 fn names() -> NameTable {
-    bert::names().names(&[
+    original::names().names(&[
         ("projection", "encoder.embedding_hidden_mapping_in"),
         ("layers.*.layers", "encoder.albert_layer_groups.*.albert_layers"),
         ("layers.*.layers.*.attention.q", "encoder.albert_layer_groups.*.albert_layers.*.attention.query"),

@@ -1,4 +1,4 @@
-use super::{BertConfig, EncoderSpec, Names, Pretraining, Projection, Vector, bert, encoder};
+use super::{BertConfig, EncoderSpec, Names, Pretraining, Projection, Vector, encoder, original};
 use crate::Result;
 use crate::config::positive;
 use crate::nn::heads::PredictionBias;
@@ -32,7 +32,7 @@ encoder! {
 
 /// ELECTRA's encoder: BERT's with narrower embeddings, and heads of its own.
 pub fn spec(config: &ElectraConfig) -> Result<EncoderSpec> {
-    let mut spec = bert::spec(config)?;
+    let mut spec = original::spec(config)?;
     spec.embeddings.width = config.embedding_size;
     if config.embedding_size != config.hidden_size {
         spec.embeddings.projection = Projection::AfterNorm;
@@ -48,7 +48,7 @@ pub fn spec(config: &ElectraConfig) -> Result<EncoderSpec> {
         activation: config.summary_activation,
     });
     spec.heads.pretraining = Pretraining::Replaced(config.hidden_act);
-    spec.names = Names::new("electra", bert::names().name("projection", "embeddings_project")).with_heads(&[
+    spec.names = Names::new("electra", original::names().name("projection", "embeddings_project")).with_heads(&[
         ("prediction", "generator_predictions"),
         ("prediction.norm", "generator_predictions.LayerNorm"),
         ("prediction.decoder", "generator_lm_head"),

@@ -172,14 +172,13 @@ impl Embeddings {
     /// When there are neither ids nor vectors, or both, or more tokens than positions, or a mask of another length.
     pub fn forward(&self, inputs: &Inputs, past: i64) -> Result<Tensor> {
         let (ids, given) = (inputs.get("input_ids"), inputs.get("inputs_embeds"));
-        let words = match (ids, given) {
+        let mut x = match (ids, given) {
             (Some(_), Some(_)) => {
                 return Err(Error::input("inputs_embeds", "stands in place of `input_ids`; got both"));
             }
             (None, Some(given)) => given.shallow_clone(),
             _ => self.word.forward(inputs.need("input_ids")?),
         };
-        let mut x = words;
         covers("attention_mask", inputs.get("attention_mask"), past, x.size()[1])?;
         for (argument, table) in &self.tables {
             x = match inputs.get(argument) {
@@ -187,9 +186,10 @@ impl Embeddings {
                 None => x + table.rows(0, 1),
             };
         }
-        if let Some(positions) = self.positions(inputs, past, x.size()[1])? {
-            x = x + positions;
-        }
+        x = match self.positions(inputs, past, x.size()[1])? {
+            Some(positions) => x + positions,
+            None => x,
+        };
         if self.spec.projection == Projection::BeforeNorm {
             x = self.projected(&x);
         }

@@ -7,7 +7,7 @@
 //!
 //! | file | what its architecture changes |
 //! |---|---|
-//! | [`bert`] | nothing |
+//! | [`original`] | nothing: BERT itself |
 //! | [`roberta`] | positions count from the padding token's id and pass over padding; its own sequence head |
 //! | [`distilbert`] | no segments, no pooler |
 //! | [`albert`] | layers shared in groups, narrower embeddings |
@@ -15,7 +15,6 @@
 //! | [`mpnet`] | relative biases that all layers share |
 
 mod albert;
-mod bert;
 mod body;
 mod classes;
 mod distilbert;
@@ -23,11 +22,11 @@ mod electra;
 mod embeddings;
 mod encoder;
 mod mpnet;
+mod original;
 mod roberta;
 mod spec;
 
 pub use albert::{Albert, AlbertConfig};
-pub use bert::{Bert, BertConfig};
 pub use body::EncoderBody;
 pub use classes::Class;
 pub(crate) use classes::encoder;
@@ -36,5 +35,6 @@ pub use electra::{Electra, ElectraConfig};
 pub use embeddings::{Embeddings, EmbeddingsSpec, IdTable, Positions, Projection};
 pub use encoder::Encoder;
 pub use mpnet::{MPNet, MPNetConfig};
+pub use original::{Bert, BertConfig};
 pub use roberta::{Roberta, RobertaConfig};
 pub use spec::{EncoderSpec, Heads, LayersSpec, Names, Pretraining, Relative, Sharing, Vector};

@@ -1,4 +1,4 @@
-use super::{BertConfig, EncoderSpec, Names, Positions, Relative, bert, encoder, roberta};
+use super::{BertConfig, EncoderSpec, Names, Positions, Relative, encoder, original, roberta};
 use crate::nn::RelativeBiasSpec;
 use crate::weights::NameTable;
 use crate::{Error, Result};
@@ -50,7 +50,7 @@ pub fn spec(config: &MPNetConfig) -> Result<EncoderSpec> {
 }
 
 fn names() -> NameTable {
-    bert::names().names(&[
+    original::names().names(&[
         ("relative", "encoder.relative_attention_bias"),
         ("layers.*.attention.q", "encoder.layer.*.attention.attn.q"),
         ("layers.*.attention.k", "encoder.layer.*.attention.attn.k"),

@@ -1,4 +1,4 @@
-use super::{BertConfig, EncoderSpec, Names, Positions, Vector, bert, encoder};
+use super::{BertConfig, EncoderSpec, Names, Positions, Vector, encoder, original};
 use crate::nn::Activation;
 use crate::{Error, Result};
 
@@ -35,12 +35,12 @@ encoder! {
 
 /// RoBERTa's encoder.
 pub fn spec(config: &RobertaConfig) -> Result<EncoderSpec> {
-    heir(config, first_position("roberta", config)?, Names::new("roberta", bert::names()))
+    heir(config, first_position("roberta", config)?, Names::new("roberta", original::names()))
 }
 
 /// BERT's encoder with `positions` and the heads of RoBERTa.
 pub fn heir(config: &BertConfig, positions: Positions, names: Names) -> Result<EncoderSpec> {
-    let mut spec = bert::spec(config)?;
+    let mut spec = original::spec(config)?;
     spec.embeddings.positions = positions;
     spec.heads.sequence = Vector::Dense(Activation::Tanh);
     spec.heads.prediction.transform.activation = Activation::Gelu;

@@ -305,3 +305,36 @@ fn names(legacy: bool) -> Names {
         .with_heads(&prediction)
         .with_heads(&[("sequence.dense", "pooler.dense"), ("choice.dense", "pooler.dense")])
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::ModelConfig;
+
+    #[test]
+    fn terms_are_a_list_or_one_string() {
+        let read =
+            |terms: Value| DebertaV2Config::from_json(&json!({ "pos_att_type": terms })).map(|it| it.pos_att_type);
+        let both = Some(vec![PositionTerm::P2c, PositionTerm::C2p]);
+        assert_eq!(read(json!("P2C | c2p")).unwrap(), both);
+        assert_eq!(read(json!(["p2c", "c2p"])).unwrap(), both);
+        assert_eq!(read(json!(null)).unwrap(), None);
+        assert!(read(json!("p2p")).unwrap_err().to_string().contains("pos_att_type"));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_by_name() {
+        for (field, value) in [
+            ("conv_kernel_size", json!(2)),
+            ("pooler_hidden_size", json!(7)),
+            ("attention_head_size", json!(7)),
+            ("norm_rel_ebd", json!("layer_norm")),
+            ("position_buckets", json!(4000)),
+        ] {
+            let error = DebertaV2Config::from_json(&json!({ field: value })).unwrap_err();
+            assert!(matches!(&error, Error::Config { field: named, .. } if named == field), "{field}: {error}");
+        }
+    }
+}
