@@ -1,15 +1,18 @@
 //! Architectures, one folder per family.
 
 pub mod bert;
+mod classes;
 pub mod clip;
 pub mod codec;
 pub mod convnet;
+pub mod deberta;
 pub mod decoder;
 pub mod detr;
 pub mod gpt;
 pub mod hybrid;
 pub mod llama;
 pub mod llava;
+pub mod modern;
 pub mod moe;
 pub mod seq2seq;
 pub mod t5;

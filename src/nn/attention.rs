@@ -160,6 +160,9 @@ pub struct Attend<'a> {
     pub weights: bool,
 }
 
+/// Makes a bias of scores, `[batch, heads, queries, keys]`, of queries and keys, `[batch, heads, tokens, head_dim]` each.
+pub type ContentBias<'a> = &'a dyn Fn(&Tensor, &Tensor) -> Tensor;
+
 /// Attention with its parameters.
 #[derive(Debug)]
 pub struct Attention {
@@ -215,6 +218,17 @@ impl Attention {
     ///
     /// Returns the output and, if wanted, the attention weights `[batch, heads, queries, keys]`.
     pub fn forward(&self, x: &Tensor, attend: Attend, past: Option<&mut KeyValues>) -> (Tensor, Option<Tensor>) {
+        self.forward_scored(x, attend, past, None)
+    }
+
+    /// As [`Attention::forward`], with the bias that `content` makes in place of the one of `attend`.
+    pub fn forward_scored(
+        &self,
+        x: &Tensor,
+        attend: Attend,
+        past: Option<&mut KeyValues>,
+        content: Option<ContentBias>,
+    ) -> (Tensor, Option<Tensor>) {
         let Projection::Own(projection) = &self.projection else { return self.forward_cross(x, x, attend, None) };
         let AttentionSpec { heads, kv_heads, head_dim, .. } = self.spec;
         let (q_width, width) = (heads * head_dim, (heads + 2 * kv_heads) * head_dim);
@@ -255,13 +269,22 @@ impl Attention {
                 (qk.narrow(1, 0, heads), qk.narrow(1, heads, kv_heads))
             }
         };
-        match past {
-            Some(past) => {
-                let (k, v) = past.append(&k, &v);
-                self.mix(&q, &k, &v, attend, gate)
-            }
-            None => self.mix(&q, &k, &v, attend, gate),
-        }
+        let (k, v) = match past {
+            Some(past) => past.append(&k, &v),
+            None => (k, v),
+        };
+        let bias = content.map(|content| content(&q, &k));
+        self.mix(&q, &k, &v, Attend { bias: bias.as_ref().or(attend.bias), ..attend }, gate)
+    }
+
+    /// The queries and keys that the layer would make of `x` (`[batch, tokens, hidden]`), neither normalised nor rotated:
+    /// `[batch, heads, tokens, head_dim]` each; none in cross attention.
+    pub fn queries_and_keys(&self, x: &Tensor) -> Option<(Tensor, Tensor)> {
+        let Projection::Own(projection) = &self.projection else { return None };
+        let AttentionSpec { heads, kv_heads, head_dim, .. } = self.spec;
+        let projected = projection.forward(x);
+        let part = |start, heads| self.split_heads(&projected.narrow(2, start, heads * head_dim));
+        Some((part(0, heads), part(heads * head_dim, kv_heads)))
     }
 
     /// Attends from `x` (`[batch, tokens, hidden]`) to `memory` (`[batch, keys, source]`), whose keys and values are
@@ -422,7 +445,7 @@ fn explicit(q: &Tensor, k: &Tensor, v: &Tensor, attend: Attend, spec: Scores) ->
         scores += bias;
     }
     if let Some(allowed) = mask.allowed(queries, keys, q) {
-        scores += masked_bias(&scores.zeros_like(), &Mask::Allowed(allowed), queries, keys);
+        scores = masked_bias(&scores, &Mask::Allowed(allowed), queries, keys);
     }
     let weights = match spec.sinks {
         Some(sinks) => {

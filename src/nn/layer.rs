@@ -2,8 +2,9 @@ use tch::{Kind, Tensor};
 use tch_transformers_native::Weight;
 
 use super::{
-    Attention, AttentionSpec, Context, GatedDelta, GatedDeltaSpec, LatentAttention, LatentAttentionSpec, Mamba,
-    MambaSpec, Mlp, MlpSpec, Moe, MoeSpec, Norm, NormSpec, ShortConv, ShortConvSpec,
+    Attention, AttentionSpec, Context, DisentangledAttention, DisentangledSpec, GatedDelta, GatedDeltaSpec,
+    LatentAttention, LatentAttentionSpec, Mamba, MambaSpec, Mlp, MlpSpec, Moe, MoeSpec, Norm, NormSpec, ShortConv,
+    ShortConvSpec,
 };
 use crate::cache::LayerCache;
 use crate::weights::Weights;
@@ -37,6 +38,8 @@ pub enum Arrangement {
 pub enum MixerSpec {
     /// Attention.
     Attention(AttentionSpec),
+    /// Attention whose scores of content and of relative positions are taken apart.
+    Disentangled(DisentangledSpec),
     /// Attention whose keys and values come from one narrow vector per token.
     Latent(LatentAttentionSpec),
     /// A selective scan.
@@ -50,7 +53,7 @@ pub enum MixerSpec {
 impl MixerSpec {
     /// Whether it is attention of some kind, which sees tokens through a mask; the others see all real ones in order.
     pub fn attends(&self) -> bool {
-        matches!(self, Self::Attention(_) | Self::Latent(_))
+        matches!(self, Self::Attention(_) | Self::Disentangled(_) | Self::Latent(_))
     }
 }
 
@@ -81,6 +84,8 @@ pub struct LayerSpec {
     pub norm: NormSpec,
     /// Where it stands.
     pub placement: Placement,
+    /// Whether the mixer's input is normalised where its placement has it so; not in layers whose input already is.
+    pub mixer_norm: bool,
     /// How the sublayers follow each other.
     pub arrangement: Arrangement,
     /// What the output of each sublayer is multiplied by before it is added.
@@ -108,6 +113,7 @@ impl LayerSpec {
             feed_forward,
             norm,
             placement: Placement::Pre,
+            mixer_norm: true,
             arrangement: Arrangement::Sequential,
             residual_scale: None,
             layer_scale: false,
@@ -120,6 +126,7 @@ impl LayerSpec {
     pub fn attention(&mut self) -> Option<&mut AttentionSpec> {
         match &mut self.mixer {
             MixerSpec::Attention(attention) => Some(attention),
+            MixerSpec::Disentangled(spec) => Some(&mut spec.attention),
             _ => None,
         }
     }
@@ -133,6 +140,7 @@ enum Mixer {
     Mamba(Mamba),
     ShortConv(ShortConv),
     GatedDelta(GatedDelta),
+    Disentangled(DisentangledAttention),
 }
 
 impl Mixer {
@@ -144,6 +152,9 @@ impl Mixer {
             MixerSpec::Mamba(spec) => Self::Mamba(Mamba::load(&weights.at("mamba"), *spec)),
             MixerSpec::ShortConv(spec) => Self::ShortConv(ShortConv::load(&weights.at("conv"), *spec)),
             MixerSpec::GatedDelta(spec) => Self::GatedDelta(GatedDelta::load(&weights.at("delta"), *spec)),
+            MixerSpec::Disentangled(spec) => {
+                Self::Disentangled(DisentangledAttention::load(&weights.at("attention"), *spec))
+            }
         }
     }
 
@@ -153,6 +164,9 @@ impl Mixer {
         let mixed = match self {
             Self::Attention(attention) => {
                 return attention.forward(x, context.attend(), state.map(|state| &mut state.past));
+            }
+            Self::Disentangled(attention) => {
+                return attention.forward(x, context.attend(), context.relative.as_ref());
             }
             Self::Latent(attention) => {
                 return attention.forward(x, context.attend(), state.map(|state| &mut state.past));
@@ -302,7 +316,7 @@ impl Layer {
         Self {
             arrangement: spec.arrangement,
             mixer: Mixer::load(weights, &spec.mixer),
-            mixer_frame: Frame::load(weights, spec, "attention", true),
+            mixer_frame: Frame::load(weights, spec, "attention", spec.mixer_norm),
             cross: spec.cross.map(cross),
             feed_forward: FeedForward::load(&weights.at("mlp"), &spec.feed_forward).map(feed_forward),
             adapter: spec.adapter.map(adapter),

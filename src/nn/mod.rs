@@ -7,6 +7,8 @@ mod attention;
 mod batch_norm;
 mod causal_conv;
 mod conv;
+mod conv_branch;
+mod disentangled;
 mod embedding;
 mod gated_delta;
 pub mod heads;
@@ -29,11 +31,14 @@ mod summary;
 
 pub use activation::Activation;
 pub use attention::{
-    Attend, Attention, AttentionSpec, Biases, Gate, QkNorm, QkScope, Scores, lowest, masked_bias, scaled_attention,
+    Attend, Attention, AttentionSpec, Biases, ContentBias, Gate, QkNorm, QkScope, Scores, lowest, masked_bias,
+    scaled_attention,
 };
 pub use batch_norm::BatchNorm;
 pub use causal_conv::CausalConv;
 pub use conv::{Conv, ConvSpec};
+pub use conv_branch::{ConvBranch, ConvBranchSpec};
+pub use disentangled::{DisentangledAttention, DisentangledSpec, RelativePositions, RelativeTable, RelativeTableSpec};
 pub use embedding::Embedding;
 pub use gated_delta::{GatedDelta, GatedDeltaSpec};
 pub use latent_attention::{LatentAttention, LatentAttentionSpec};

@@ -307,6 +307,11 @@ impl DecoderBody {
         Linear::tied(table, head.weight_if(self.spec.lm_head.bias, "bias", &shape[..1]))
     }
 
+    /// The table of tokens.
+    pub fn words(&self) -> Weight {
+        self.token.table()
+    }
+
     fn tokens(&self, ids: &Tensor) -> Tensor {
         let vectors = self.token.forward(ids);
         match self.spec.embedding_scale {
