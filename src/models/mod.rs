@@ -5,6 +5,7 @@ pub mod clip;
 pub mod codec;
 pub mod convnet;
 pub mod decoder;
+pub mod detr;
 pub mod gpt;
 pub mod llama;
 pub mod llava;
