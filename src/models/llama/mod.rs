@@ -1,10 +1,10 @@
 //! Llama and its dense heirs: RMS norms, rotary positions, grouped heads, gated feed-forward.
 //!
 //! All start from [`dense`](crate::models::decoder::dense), and each file states what its architecture changes:
-//! windows ([`mistral`]), biases and normalised queries and keys ([`qwen`]), scaled embeddings, norms around the
-//! sublayers, bounds and rotations by type of layer ([`gemma`]), fused projections ([`phi`]), those with rotations of
-//! neighbours ([`glm`]), sublayers side by side ([`cohere`], and by a switch [`stablelm`]), norms of what comes out
-//! ([`olmo`]), constant factors ([`granite`]).
+//! windows (`mistral`), biases and normalised queries and keys (`qwen`), scaled embeddings, norms around the
+//! sublayers, bounds and rotations by type of layer (`gemma`), fused projections (`phi`), those with rotations of
+//! neighbours (`glm`), sublayers side by side (`cohere`, and by a switch `stablelm`), norms of what comes out
+//! (`olmo`), constant factors (`granite`).
 
 mod base;
 mod cohere;
