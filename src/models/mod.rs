@@ -9,6 +9,7 @@ pub mod llama;
 pub mod llava;
 pub mod seq2seq;
 pub mod t5;
+pub mod upernet;
 pub mod vit;
 pub mod wav2vec2;
 pub mod whisper;

@@ -1,7 +1,9 @@
 use tch::Tensor;
 use tch_transformers_native::Weight;
 
-use super::{Attention, AttentionSpec, Context, Mlp, MlpSpec, Norm, NormSpec};
+use super::{
+    Attention, AttentionSpec, Context, MixMlp, Mlp, MlpSpec, Norm, NormSpec, Reduced, ReducedSpec, Windows, WindowsSpec,
+};
 use crate::cache::LayerCache;
 use crate::weights::Weights;
 
@@ -34,6 +36,10 @@ pub enum Arrangement {
 pub enum MixerSpec {
     /// Attention.
     Attention(AttentionSpec),
+    /// Attention within windows of a grid.
+    Windows(WindowsSpec),
+    /// Attention on a grid to fewer tokens.
+    Reduced(ReducedSpec),
 }
 
 /// What works on each token of a layer by itself.
@@ -41,6 +47,8 @@ pub enum MixerSpec {
 pub enum FeedForwardSpec {
     /// The same network for every token.
     Mlp(MlpSpec),
+    /// The same with a convolution over the grid of tokens in its middle.
+    Mix(MlpSpec),
     /// Nothing: the layer is its mixer alone.
     None,
 }
@@ -97,6 +105,8 @@ impl LayerSpec {
     pub fn attention(&mut self) -> Option<&mut AttentionSpec> {
         match &mut self.mixer {
             MixerSpec::Attention(attention) => Some(attention),
+            MixerSpec::Windows(windows) => Some(&mut windows.attention),
+            MixerSpec::Reduced(reduced) => Some(&mut reduced.attention),
         }
     }
 }
@@ -105,12 +115,16 @@ impl LayerSpec {
 #[derive(Debug)]
 enum Mixer {
     Attention(Attention),
+    Windows(Windows),
+    Reduced(Reduced),
 }
 
 impl Mixer {
     fn load(weights: &Weights, spec: &MixerSpec) -> Self {
         match spec {
             MixerSpec::Attention(spec) => Self::Attention(Attention::load(weights, *spec)),
+            MixerSpec::Windows(spec) => Self::Windows(Windows::load(weights, *spec)),
+            MixerSpec::Reduced(spec) => Self::Reduced(Reduced::load(weights, *spec)),
         }
     }
 
@@ -118,6 +132,8 @@ impl Mixer {
     fn forward(&self, x: &Tensor, context: &Context, state: Option<&mut LayerCache>) -> (Tensor, Option<Tensor>) {
         match self {
             Self::Attention(attention) => attention.forward(x, context.attend(), state.map(|state| &mut state.past)),
+            Self::Windows(windows) => windows.forward(x, context),
+            Self::Reduced(reduced) => reduced.forward(x, context),
         }
     }
 }
@@ -126,20 +142,23 @@ impl Mixer {
 #[derive(Debug)]
 enum FeedForward {
     Mlp(Mlp),
+    Mix(MixMlp),
 }
 
 impl FeedForward {
     fn load(weights: &Weights, spec: &FeedForwardSpec) -> Option<Self> {
         match spec {
             FeedForwardSpec::Mlp(spec) => Some(Self::Mlp(Mlp::load(weights, *spec))),
+            FeedForwardSpec::Mix(spec) => Some(Self::Mix(MixMlp::load(weights, *spec))),
             FeedForwardSpec::None => None,
         }
     }
 
     /// `[batch, tokens, hidden]` to the same shape.
-    fn forward(&self, x: &Tensor) -> Tensor {
+    fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
         match self {
             Self::Mlp(mlp) => mlp.forward(x),
+            Self::Mix(mlp) => mlp.forward(x, context),
         }
     }
 }
@@ -270,7 +289,7 @@ impl Layer {
             });
         }
         if let Some((feed_forward, frame)) = &self.feed_forward {
-            x = frame.around(&x, |x| feed_forward.forward(x));
+            x = frame.around(&x, |x| feed_forward.forward(x, context));
         }
         if let Some((norm, adapter)) = &self.adapter {
             x = &x + adapter.forward(&norm.forward(&x));
@@ -285,7 +304,7 @@ impl Layer {
         let mut hidden = self.mixer_frame.leave(mixed);
         if let Some((feed_forward, frame)) = &self.feed_forward {
             let entered = if frame.norm.is_some() { frame.enter(x) } else { entered };
-            hidden = frame.leave(feed_forward.forward(&entered)) + hidden;
+            hidden = frame.leave(feed_forward.forward(&entered, context)) + hidden;
         }
         LayerOutput { hidden: hidden + x, attention, cross_attention: None }
     }

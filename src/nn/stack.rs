@@ -26,6 +26,10 @@ pub struct Context {
     pub memory: Option<Tensor>,
     /// Which of its tokens are seen.
     pub memory_mask: Mask,
+    /// Rows and columns of the tokens, where they lie on a grid that layers work on.
+    pub grid: Option<[i64; 2]>,
+    /// Added to what each layer makes before the next one takes it, as far as there are such; `[1, tokens, hidden]`.
+    pub between: Vec<Tensor>,
     /// Whether the hidden states of every layer are wanted.
     pub hidden_states: bool,
     /// Whether the attention weights of every layer are wanted.
@@ -43,6 +47,8 @@ impl Context {
             rotation: None,
             memory: None,
             memory_mask: Mask::None,
+            grid: None,
+            between: Vec::new(),
             hidden_states: inputs.is_set("output_hidden_states"),
             attentions: inputs.is_set("output_attentions"),
             others: (Vec::new(), Vec::new()),
@@ -90,6 +96,18 @@ impl Context {
     pub fn with_rotation(mut self, rotation: Rotation) -> Self {
         self.rotation = Some(rotation);
         self
+    }
+
+    /// With tokens on a grid of rows and columns.
+    pub fn on_grid(self, grid: [i64; 2]) -> Self {
+        Self { grid: Some(grid), ..self }
+    }
+
+    /// Tokens `[batch, rows * columns, hidden]` as a map `[batch, hidden, rows, columns]`; without a grid they are one row.
+    pub fn map(&self, tokens: &Tensor) -> Tensor {
+        let size = tokens.size();
+        let [rows, columns] = self.grid.unwrap_or([1, size[1]]);
+        tokens.transpose(1, 2).reshape([size[0], size[2], rows, columns])
     }
 
     /// With `bias` added to the scores.
@@ -152,21 +170,24 @@ impl Stack {
     pub fn forward(&self, x: Tensor, context: &Context, mut cache: Option<&mut Cache>) -> Passed {
         let mut passed = Passed { last: x, hidden_states: vec![], attentions: vec![], cross_attentions: vec![] };
         let tokens = passed.last.size()[1];
+        if context.hidden_states {
+            passed.hidden_states.push(passed.last.shallow_clone());
+        }
         for (index, layer) in self.layers.iter().enumerate() {
-            if context.hidden_states {
-                passed.hidden_states.push(passed.last.shallow_clone());
-            }
             let output =
                 layer.forward(&passed.last, context.of(index), cache.as_deref_mut().map(|cache| cache.layer(index)));
             passed.last = output.hidden;
+            if context.hidden_states {
+                passed.hidden_states.push(passed.last.shallow_clone());
+            }
+            if let Some(more) = context.between.get(index) {
+                passed.last = &passed.last + more;
+            }
             passed.attentions.extend(output.attention);
             passed.cross_attentions.extend(output.cross_attention);
         }
         if let Some(cache) = cache {
             cache.advance(tokens);
-        }
-        if context.hidden_states {
-            passed.hidden_states.push(passed.last.shallow_clone());
         }
         if let Some(norm) = &self.final_norm {
             passed.last = norm.forward(&passed.last);
