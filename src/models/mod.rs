@@ -2,6 +2,7 @@
 
 pub mod bert;
 pub mod clip;
+pub mod codec;
 pub mod convnet;
 pub mod decoder;
 pub mod gpt;

@@ -4,23 +4,24 @@ use super::{BeitConfig, FeatureMaps};
 use crate::models::convnet::ConvNorm;
 use crate::models::upernet::{UperHead, UperSpec, conv_relu};
 use crate::nn::heads::{Features, Readout};
-use crate::nn::{Activation, BatchNorm, Conv, ConvSpec, ConvTranspose};
+use crate::nn::{Activation, BatchNorm, Conv, ConvSpec};
 use crate::weights::{NameTable, Weights};
 use crate::{Inputs, Outputs, Result};
 
 /// Four feature maps of one size as a pyramid: four times as large, twice, as they are, half.
 #[derive(Debug)]
 pub struct Pyramid {
-    first: ConvTranspose<2>,
+    first: Conv<2>,
     norm: BatchNorm,
-    second: ConvTranspose<2>,
-    twice: ConvTranspose<2>,
+    second: Conv<2>,
+    twice: Conv<2>,
 }
 
 impl Pyramid {
     /// Loads `fpn1` and `fpn2`, of maps with `channels`.
     pub fn load(weights: &Weights, channels: i64) -> Self {
-        let double = |name: &str| ConvTranspose::load(&weights.at(name), channels, channels, [2; 2], [2; 2]);
+        let double = ConvSpec { stride: [2; 2], transposed: true, ..ConvSpec::new(channels, channels, [2; 2]) };
+        let double = |name: &str| Conv::load(&weights.at(name), double);
         Self {
             first: double("fpn1.0"),
             norm: BatchNorm::load(&weights.at("fpn1.1"), channels, 1e-5),
