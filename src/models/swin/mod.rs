@@ -1,8 +1,7 @@
 //! Swin and its heirs: transformers in stages, whose layers attend within windows that shift from layer to layer.
 //!
-//! What varies, and where: patches, masks and positions in [`PatchSpec`](crate::nn::PatchSpec); the layers of a stage in
-//! [`LayerSpec`](crate::nn::LayerSpec) (norms, feed-forward) and its [`WindowsSpec`](crate::nn::WindowsSpec); stages,
-//! merging between them and what is recorded of them in [`SwinSpec`].
+//! What varies, and where: patches, masks and positions in [`PatchSpec`]; the layers of a stage in [`LayerSpec`] (norms,
+//! feed-forward) and its [`WindowsSpec`]; stages, merging between them and what is recorded of them in [`SwinSpec`].
 
 mod config;
 mod tower;

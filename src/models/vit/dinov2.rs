@@ -1,14 +1,14 @@
 use serde_json::{Map, Value};
 
 use super::feature_maps::align_layers;
-use super::{FeatureMaps, VisionSpec, VisionTower, VitConfig, spec};
+use super::{FeatureMaps, VisionSpec, VisionTower, VitConfig, names, spec};
 use crate::Result;
 use crate::config::{positive, stem_and_stages};
 use crate::model::{Architecture, Head, Module};
 use crate::nn::heads::{Bare, Classifier, Headed};
 use crate::nn::{Activation, FeedForwardSpec, MlpSpec, Norm, NormSpec, Pooling, PoolingSpec, Positions, StackSpec};
 use crate::tasks;
-use crate::weights::{NameTable, Weights};
+use crate::weights::Weights;
 
 crate::config! {
     /// Configuration of [`Dinov2`].
@@ -67,42 +67,23 @@ fn dinov2(config: &Dinov2Config) -> VisionSpec {
         })
 }
 
-fn names() -> NameTable {
-    NameTable::new().names(&[
-        ("class", "embeddings.cls_token"),
-        ("mask", "embeddings.mask_token"),
-        ("positions", "embeddings.position_embeddings"),
-        ("patch", "embeddings.patch_embeddings.projection"),
-        ("layers.*.attention.q", "encoder.layer.*.attention.attention.query"),
-        ("layers.*.attention.k", "encoder.layer.*.attention.attention.key"),
-        ("layers.*.attention.v", "encoder.layer.*.attention.attention.value"),
-        ("layers.*.attention.o", "encoder.layer.*.attention.output.dense"),
+/// The place of the tower of `spec`: below `dinov2`, or at the root of files that hold nothing else.
+fn place(weights: &Weights, spec: &VisionSpec) -> Weights {
+    let weights = weights.either(&["dinov2", ""]);
+    let table = names(&weights).names(&[
         ("layers.*.attention_norm", "encoder.layer.*.norm1"),
         ("layers.*.attention_scale", "encoder.layer.*.layer_scale1.lambda1"),
         ("layers.*.mlp_norm", "encoder.layer.*.norm2"),
         ("layers.*.mlp_scale", "encoder.layer.*.layer_scale2.lambda1"),
-        ("norm", "layernorm"),
-    ])
-}
-
-/// Where the layers of `spec` have their feed-forward.
-fn mlp_names(table: NameTable, spec: &VisionSpec) -> NameTable {
-    let gated = |layer: &crate::nn::LayerSpec| match layer.feed_forward {
-        FeedForwardSpec::Mlp(mlp) if mlp.gated => Some(mlp.intermediate),
-        _ => None,
-    };
-    match spec.stack.layers.first().and_then(gated) {
-        Some(width) => table
-            .fused("encoder.layer.*.mlp.weights_in", &[("layers.*.mlp.gate", width), ("layers.*.mlp.up", width)], false)
+    ]);
+    let up = "encoder.layer.*.mlp.weights_in";
+    weights.named(match spec.stack.layers.first().map(|layer| &layer.feed_forward) {
+        Some(FeedForwardSpec::Mlp(MlpSpec { gated: true, intermediate: width, .. })) => table
+            .fused(up, &[("layers.*.mlp.gate", *width), ("layers.*.mlp.up", *width)], false)
             .name("layers.*.mlp.down", "encoder.layer.*.mlp.weights_out"),
-        None => table
+        _ => table
             .names(&[("layers.*.mlp.up", "encoder.layer.*.mlp.fc1"), ("layers.*.mlp.down", "encoder.layer.*.mlp.fc2")]),
-    }
-}
-
-/// The place of the tower of `spec`: below `dinov2`, or at the root of files that hold nothing else.
-fn place(weights: &Weights, spec: &VisionSpec) -> Weights {
-    weights.either(&["dinov2", ""]).named(mlp_names(names(), spec))
+    })
 }
 
 impl Head<tasks::FeatureExtraction> for Dinov2 {
