@@ -1,6 +1,8 @@
 //! Architectures, one folder per family.
 
+pub mod bart;
 pub mod bert;
+mod classes;
 pub mod clip;
 pub mod decoder;
 pub mod gpt;

@@ -17,6 +17,7 @@ mod patch;
 mod pooling;
 mod relative_bias;
 pub mod rope;
+mod sinusoid;
 mod stack;
 mod summary;
 
@@ -36,5 +37,6 @@ pub use patch::{PatchEmbedding, PatchSpec};
 pub use pooling::{Pooling, PoolingSpec, token_at};
 pub use relative_bias::{RelativeBias, RelativeBiasSpec};
 pub use rope::Rotation;
+pub use sinusoid::{Growth, Sinusoid};
 pub use stack::{Context, Passed, Stack, StackSpec};
 pub use summary::{Summary, SummarySpec, SummaryType};
