@@ -4,6 +4,7 @@ pub mod bart;
 pub mod bert;
 mod classes;
 pub mod clip;
+pub mod composed;
 pub mod decoder;
 pub mod gpt;
 pub mod llama;
