@@ -49,7 +49,10 @@ impl Model {
                 format!("`{}` does not generate; load a class with a language model head", self.class()),
             )
         })?;
-        catch(|| tch::no_grad(|| Decoding::start(self, generation, inputs)?.run(options)))
+        catch(|| {
+            let _guard = tch::no_grad_guard();
+            Decoding::start(self, generation, inputs)?.run(options)
+        })
     }
 
     fn argument(&self, name: &str) -> Option<&Argument> {

@@ -8,6 +8,7 @@ pub mod codec;
 pub mod composed;
 pub mod convnet;
 pub mod decoder;
+pub mod detr;
 pub mod gpt;
 pub mod llama;
 pub mod llava;

@@ -24,7 +24,7 @@ mod summary;
 
 pub use activation::Activation;
 pub use attention::{
-    Attend, Attention, AttentionSpec, Biases, Gate, QkNorm, QkScope, Scores, masked_bias, scaled_attention,
+    Attend, Attention, AttentionSpec, Biases, Gate, QkNorm, QkScope, Scores, lowest, masked_bias, scaled_attention,
 };
 pub use batch_norm::BatchNorm;
 pub use conv::{Conv, ConvSpec};

@@ -22,6 +22,10 @@ pub struct Context {
     pub bias: Option<Tensor>,
     /// Rotates queries and keys of self-attention.
     pub rotation: Option<Rotation>,
+    /// Added to what queries and keys are made of, but not values; `[batch or 1, tokens, hidden]`.
+    pub positions: Option<Tensor>,
+    /// The same for the keys of the second sequence.
+    pub memory_positions: Option<Tensor>,
     /// The sequence that cross attention looks at, `[batch, keys, source]`.
     pub memory: Option<Tensor>,
     /// Which of its tokens are seen.
@@ -41,6 +45,8 @@ impl Context {
             mask,
             bias: None,
             rotation: None,
+            positions: None,
+            memory_positions: None,
             memory: None,
             memory_mask: Mask::None,
             hidden_states: inputs.is_set("output_hidden_states"),
@@ -70,19 +76,35 @@ impl Context {
             mask: &self.mask,
             bias: self.bias.as_ref(),
             rotation: self.rotation.as_ref(),
+            positions: self.positions.as_ref(),
+            memory_positions: None,
             weights: self.attentions,
         }
     }
 
     /// How they attend to the second sequence.
     pub fn attend_memory(&self) -> Attend<'_> {
-        Attend { mask: &self.memory_mask, bias: None, rotation: None, weights: self.attentions }
+        Attend {
+            mask: &self.memory_mask,
+            bias: None,
+            rotation: None,
+            positions: self.positions.as_ref(),
+            memory_positions: self.memory_positions.as_ref(),
+            weights: self.attentions,
+        }
     }
 
     /// With a second sequence for cross attention.
     pub fn with_memory(mut self, memory: Option<Tensor>, mask: Mask) -> Self {
         self.memory = memory;
         self.memory_mask = mask;
+        self
+    }
+
+    /// With positions that are added in every layer anew: to the tokens', and to those of the second sequence.
+    pub fn with_positions(mut self, own: Option<Tensor>, memory: Option<Tensor>) -> Self {
+        self.positions = own;
+        self.memory_positions = memory;
         self
     }
 

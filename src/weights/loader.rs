@@ -181,6 +181,12 @@ impl Weights {
         Self { scope: join(&here, place), names: Rc::default(), path: String::new(), ..self.clone() }
     }
 
+    /// Whether the checkpoint has nothing below this place.
+    pub fn is_empty(&self) -> bool {
+        let prefix = self.stored_path() + ".";
+        self.loader.available.range(prefix.clone()..).next().is_none_or(|name| !name.starts_with(&prefix))
+    }
+
     /// Whether the checkpoint has a tensor `name` here.
     pub fn has(&self, name: &str) -> bool {
         self.loader.available.contains(&self.resolve(name).0)

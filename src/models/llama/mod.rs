@@ -3,10 +3,10 @@
 //! All start from [`dense`](crate::models::decoder::dense), and each file states what its architecture changes:
 //! windows ([`mistral`]), biases and normalised queries and keys ([`qwen`]).
 
-mod llama;
+mod base;
 mod mistral;
 mod qwen;
 
-pub use llama::{Llama, LlamaConfig};
+pub use base::{Llama, LlamaConfig};
 pub use mistral::{Mistral, MistralConfig};
 pub use qwen::{Qwen2, Qwen2Config, Qwen3, Qwen3Config};
