@@ -12,6 +12,7 @@ pub mod detr;
 pub mod gpt;
 pub mod llama;
 pub mod llava;
+pub mod moe;
 pub mod seq2seq;
 pub mod t5;
 pub mod vit;

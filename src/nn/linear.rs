@@ -39,6 +39,11 @@ impl Linear {
         self.weight.size()[0]
     }
 
+    /// The matrix, `[outputs, inputs]`.
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
     /// The kind of the inputs that the layer takes, and of its outputs.
     pub fn kind(&self) -> Kind {
         self.weight.kind()

@@ -32,6 +32,8 @@ pub enum NormScale {
     None,
     /// A weight per element; a root mean square is rounded to its kind first.
     Weight,
+    /// A weight per element, before rounding.
+    WideWeight,
     /// One more than a weight per element, before rounding, as Gemma does.
     OnePlusWeight,
 }
@@ -55,6 +57,11 @@ impl NormSpec {
     /// The same scaled by one more than its weight.
     pub fn one_plus(self) -> Self {
         Self { scale: NormScale::OnePlusWeight, ..self }
+    }
+
+    /// The same scaled before it is rounded.
+    pub fn wide(self) -> Self {
+        Self { scale: NormScale::WideWeight, ..self }
     }
 
     /// The same without parameters.
@@ -95,7 +102,9 @@ impl Norm {
         let NormSpec { kind, eps, scale, .. } = self.spec;
         let (weight, bias) = (self.weight.as_deref(), self.bias.as_deref());
         match (kind, scale) {
-            (NormKind::Layer, NormScale::None | NormScale::Weight) if weight.is_none_or(|weight| weight.dim() == 1) => {
+            (NormKind::Layer, NormScale::None | NormScale::Weight | NormScale::WideWeight)
+                if weight.is_none_or(|weight| weight.dim() == 1) =>
+            {
                 x.layer_norm([self.size], weight, bias, eps, false)
             }
             (NormKind::Layer, _) => {
@@ -114,6 +123,7 @@ impl Norm {
                     (NormScale::OnePlusWeight, Some(weight)) => {
                         (unit * (weight.to_kind(Kind::Float) + 1.0)).to_kind(weight.kind())
                     }
+                    (NormScale::WideWeight, Some(weight)) => (unit * weight.to_kind(Kind::Float)).to_kind(x.kind()),
                     // In half precision the reference rounds before it scales, to the kind of the weights: sums that a
                     // block kept wide come in as float32.
                     (_, Some(weight)) => unit.to_kind(weight.kind()) * weight,

@@ -34,6 +34,8 @@ pub struct Context {
     pub hidden_states: bool,
     /// Whether the attention weights of every layer are wanted.
     pub attentions: bool,
+    /// Whether what the routers of experts said is wanted.
+    pub router_logits: bool,
     /// What other layers share, and which layer takes which: 0 for this context, `n` for `others[n - 1]`.
     others: (Vec<Context>, Vec<usize>),
 }
@@ -51,6 +53,7 @@ impl Context {
             memory_mask: Mask::None,
             hidden_states: inputs.is_set("output_hidden_states"),
             attentions: inputs.is_set("output_attentions"),
+            router_logits: inputs.is_set("output_router_logits"),
             others: (Vec::new(), Vec::new()),
         }
     }
@@ -132,6 +135,8 @@ pub struct Passed {
     pub attentions: Vec<Tensor>,
     /// Those of cross attention.
     pub cross_attentions: Vec<Tensor>,
+    /// What the routers of those layers that have one said, where wanted; `[batch * tokens, experts]`.
+    pub router_logits: Vec<Tensor>,
 }
 
 impl Passed {
@@ -143,12 +148,13 @@ impl Passed {
         self
     }
 
-    /// The recorded intermediates: `hidden_states.N`, `attentions.N`, `cross_attentions.N`, each below `prefix`.
+    /// The recorded intermediates: `hidden_states.N`, `attentions.N`, `cross_attentions.N`, `router_logits.N`, each below `prefix`.
     pub fn recorded(self, prefix: &str) -> Outputs {
         let mut outputs = Outputs::new();
         outputs.insert_list(&format!("{prefix}hidden_states"), self.hidden_states);
         outputs.insert_list(&format!("{prefix}attentions"), self.attentions);
         outputs.insert_list("cross_attentions", self.cross_attentions);
+        outputs.insert_list(&format!("{prefix}router_logits"), self.router_logits);
         outputs
     }
 }
@@ -172,7 +178,13 @@ impl Stack {
 
     /// Passes `x` (`[batch, tokens, hidden]`) through all layers. With a cache, `x` holds the tokens after those in it.
     pub fn forward(&self, x: Tensor, context: &Context, mut cache: Option<&mut Cache>) -> Passed {
-        let mut passed = Passed { last: x, hidden_states: vec![], attentions: vec![], cross_attentions: vec![] };
+        let mut passed = Passed {
+            last: x,
+            hidden_states: vec![],
+            attentions: vec![],
+            cross_attentions: vec![],
+            router_logits: vec![],
+        };
         let tokens = passed.last.size()[1];
         for (index, layer) in self.layers.iter().enumerate() {
             if context.hidden_states {
@@ -183,6 +195,7 @@ impl Stack {
             passed.last = output.hidden;
             passed.attentions.extend(output.attention);
             passed.cross_attentions.extend(output.cross_attention);
+            passed.router_logits.extend(output.routed.filter(|_| context.router_logits));
         }
         if let Some(cache) = cache {
             cache.advance(tokens);

@@ -7,6 +7,10 @@ mod base;
 mod mistral;
 mod qwen;
 
+mod base;
+mod mistral;
+mod qwen;
+
 pub use base::{Llama, LlamaConfig};
-pub use mistral::{Mistral, MistralConfig};
+pub use mistral::{Mistral, MistralConfig, spec as mistral};
 pub use qwen::{Qwen2, Qwen2Config, Qwen3, Qwen3Config};
