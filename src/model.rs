@@ -71,6 +71,12 @@ pub trait Module: Debug + Send + Sync {
     fn widths(&self) -> &[i64] {
         &[]
     }
+
+    /// Length of an input beyond which what a cache holds of a shorter one no longer stands, so that generation starts
+    /// it anew; frequencies that change with the length are a reason.
+    fn renewed_beyond(&self) -> Option<i64> {
+        None
+    }
 }
 
 /// How a class generates tokens.

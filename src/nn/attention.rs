@@ -53,6 +53,9 @@ pub struct AttentionSpec {
     pub softcap: Option<f64>,
     /// Bound of the elements of queries, keys and values on either side of 0.
     pub clip: Option<f64>,
+    /// Whether a token that sees none attends to all alike, as where the reference masks by a large negative score
+    /// (`eager`); to none where not.
+    pub eager: bool,
     /// Whether each head has a learned score that takes part in the softmax and stands for no token.
     pub sinks: bool,
     /// Whether the output is gated, `sigmoid(gate(x)) * output`, and how finely.
@@ -77,22 +80,29 @@ pub enum QkScope {
     Heads,
     /// Each head, with parameters of its own.
     EachHead,
+    /// The same, where a checkpoint lists the heads one by one.
+    EachHeadListed,
     /// All heads together.
     Projection,
 }
 
 impl QkNorm {
+    /// `norm` of what `scope` says, before the rotation.
+    pub fn new(norm: NormSpec, scope: QkScope) -> Self {
+        Self { norm, scope, rotated: false }
+    }
+
     /// `norm` of each head before the rotation, its parameters shared.
     pub fn heads(norm: NormSpec) -> Self {
-        Self { norm, scope: QkScope::Heads, rotated: false }
+        Self::new(norm, QkScope::Heads)
     }
 
     /// Loads the normalisation of `heads` heads of `head_dim`.
     fn load(self, weights: &Weights, heads: i64, head_dim: i64) -> Norm {
         match self.scope {
             QkScope::Heads => Norm::load(weights, self.norm, head_dim),
-            // Against `[batch, heads, tokens, head_dim]`.
-            QkScope::EachHead => Norm::load_each(weights, self.norm, &[heads, 1, head_dim]),
+            QkScope::EachHead => Norm::load_heads(weights, self.norm, heads, head_dim),
+            QkScope::EachHeadListed => Norm::load_list(weights, self.norm, heads, head_dim),
             QkScope::Projection => Norm::load(weights, self.norm, heads * head_dim),
         }
     }
@@ -126,6 +136,7 @@ impl AttentionSpec {
             qk_norm: None,
             softcap: None,
             clip: None,
+            eager: false,
             sinks: false,
             gate: None,
         }
@@ -318,7 +329,8 @@ impl Attention {
         attend: Attend,
         gate: Option<Tensor>,
     ) -> (Tensor, Option<Tensor>) {
-        let scores = Scores { scale: self.spec.scale, softcap: self.spec.softcap, sinks: self.sinks.as_deref() };
+        let AttentionSpec { scale, softcap, eager, .. } = self.spec;
+        let scores = Scores { scale, softcap, eager, sinks: self.sinks.as_deref() };
         let (mixed, weights) = scaled_attention(q, k, v, attend, scores);
         let size = mixed.size();
         let mixed = mixed.transpose(1, 2);
@@ -345,6 +357,8 @@ pub struct Scores<'a> {
     pub scale: f64,
     /// Bound that they approach.
     pub softcap: Option<f64>,
+    /// As in [`AttentionSpec`].
+    pub eager: bool,
     /// A further score per head, `[heads]`, for no token.
     pub sinks: Option<&'a Tensor>,
 }
@@ -352,7 +366,7 @@ pub struct Scores<'a> {
 impl Scores<'_> {
     /// Products times `scale`.
     pub fn scaled(scale: f64) -> Self {
-        Self { scale, softcap: None, sinks: None }
+        Self { scale, softcap: None, eager: false, sinks: None }
     }
 }
 
@@ -365,7 +379,7 @@ pub fn scaled_attention(
     attend: Attend,
     scores: Scores,
 ) -> (Tensor, Option<Tensor>) {
-    if !attend.weights && scores.softcap.is_none() && scores.sinks.is_none() {
+    if !attend.weights && scores.softcap.is_none() && !scores.eager && scores.sinks.is_none() {
         return (fused(q, k, v, attend, scores.scale), None);
     }
     let (mixed, weights) = explicit(q, k, v, attend, scores);

@@ -129,7 +129,8 @@ pub fn spec(config: &DeepseekV3Config) -> Result<DecoderSpec> {
         nope_dim,
         rope_dim,
         v_dim: config.v_head_dim,
-        scale: ((nope_dim + rope_dim) as f64).powf(-0.5) * config.rope_parameters.score_scale("deepseek_v3")?,
+        scale: ((nope_dim + rope_dim) as f64).powf(-0.5)
+            * config.rope_parameters.same("deepseek_v3")?.score_scale("deepseek_v3")?,
         bias: config.attention_bias,
         // Whatever `rms_norm_eps` says.
         norm: NormSpec::rms(1e-6),

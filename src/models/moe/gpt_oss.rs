@@ -5,7 +5,7 @@ use crate::models::decoder::{
     DecoderConfig, DecoderSpec, FULL, Names, SLIDING, check_layer_types, decoder, dense, fill_layer_types, names,
 };
 use crate::nn::moe::{Ranking, RouterSpec, Score, Storage, Weighting};
-use crate::nn::rope::{RopeParameters, RopeType};
+use crate::nn::rope::{RopeParameters, RopeSettings, RopeType};
 use crate::nn::{Biases, GateLimit, MlpSpec, MoeSpec, NormSpec};
 use crate::weights::NameTable;
 use crate::{Error, Result};
@@ -43,15 +43,15 @@ crate::config! {
 
 /// YaRN from 4096 positions to 32 times as many.
 fn stretched() -> RopeParameters {
-    RopeParameters {
+    RopeParameters::Same(RopeSettings {
         rope_type: RopeType::Yarn,
         factor: Some(32.0),
         beta_fast: Some(32.0),
         beta_slow: Some(1.0),
         truncate: Some(false),
         original_max_position_embeddings: Some(4096),
-        ..RopeParameters::plain(150_000.0)
-    }
+        ..RopeSettings::plain(150_000.0)
+    })
 }
 
 /// Every other layer has a window, the first included; positions are stretched where nothing is said of them.
