@@ -70,8 +70,9 @@ class Context:
 
     @property
     def vision(self) -> Any:
-        """The config of the vision tower, or of the whole model."""
-        return getattr(self.config, "vision_config", None) or self.config
+        """The config of the vision tower (the encoder of a composed model), or of the whole model."""
+        parts = (getattr(self.config, name, None) for name in ("vision_config", "encoder"))
+        return next((part for part in parts if isinstance(part, PreTrainedConfig)), self.config)
 
     @property
     def main_input(self) -> str:
@@ -285,7 +286,8 @@ BUILDERS: dict[str, Builder] = {
 
 def states(context: Context, name: str) -> torch.Tensor:
     """Hidden states of an encoder that is not part of the model."""
-    return draw(context.seed, f"input.{name}", [context.batch, 5, context.config.hidden_size], -1.5, 1.5).float()
+    width = getattr(context.config, "cross_attention_hidden_size", None) or context.config.hidden_size
+    return draw(context.seed, f"input.{name}", [context.batch, 5, width], -1.5, 1.5).float()
 
 
 def attention_shape(context: Context) -> list[int]:

@@ -1,9 +1,11 @@
 //! Architectures, one folder per family.
 
+pub mod bart;
 pub mod bert;
 mod classes;
 pub mod clip;
 pub mod codec;
+pub mod composed;
 pub mod convnet;
 pub mod deberta;
 pub mod decoder;
