@@ -6,11 +6,12 @@
 //! - the image encoder: a [`VisionSpec`](super::vit::VisionSpec), here with its class token, its norms and its pooling;
 //! - what becomes of the two vectors: projections, scale and shift, the loss ([`DualSpec`]). Any two bodies fit there.
 //!
-//! Each architecture has a file that says what it changes: [`clip`], [`siglip`].
+//! Each architecture has a file that says what it changes: [`clip`], [`siglip`], [`owlvit`].
 
 mod clip;
 mod config;
 mod dual;
+mod owlvit;
 mod siglip;
 mod text;
 mod vision;
@@ -18,6 +19,7 @@ mod vision;
 pub use clip::{Clip, ClipConfig, ClipText, ClipTextConfig, ClipVision, ClipVisionConfig};
 pub use config::{TextConfig, TowerConfig, VisionConfig};
 pub use dual::{Dual, DualSpec, Matching, Projection, Towers};
+pub use owlvit::{OwlVit, OwlVitConfig, OwlVitText, OwlVitTextConfig, OwlVitVision, OwlVitVisionConfig};
 pub use siglip::{Siglip, SiglipConfig, SiglipText, SiglipTextConfig, SiglipVision, SiglipVisionConfig};
 pub use text::{TextPooling, TextSpec, TextTower};
 
