@@ -66,6 +66,12 @@ pub trait Module: Debug + Send + Sync {
     fn width(&self) -> Option<i64> {
         None
     }
+
+    /// Length of an input beyond which what a cache holds of a shorter one no longer stands, so that generation starts
+    /// it anew; frequencies that change with the length are a reason.
+    fn renewed_beyond(&self) -> Option<i64> {
+        None
+    }
 }
 
 /// How a class generates tokens.
@@ -181,7 +187,9 @@ impl Model {
             if self.trainable {
                 return self.module.forward(&inputs, cache);
             }
-            tch::no_grad(|| self.module.forward(&inputs, cache))
+            // A guard, which a panic inside libtorch drops too: gradients are on again after a caught one.
+            let _guard = tch::no_grad_guard();
+            self.module.forward(&inputs, cache)
         })
     }
 

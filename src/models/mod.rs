@@ -1,13 +1,16 @@
 //! Architectures, one folder per family.
 
 pub mod bert;
+mod classes;
 pub mod clip;
 pub mod codec;
 pub mod convnet;
+pub mod deberta;
 pub mod decoder;
 pub mod gpt;
 pub mod llama;
 pub mod llava;
+pub mod modern;
 pub mod seq2seq;
 pub mod t5;
 pub mod vit;

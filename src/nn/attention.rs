@@ -53,6 +53,9 @@ pub struct AttentionSpec {
     pub softcap: Option<f64>,
     /// Bound of the elements of queries, keys and values on either side of 0.
     pub clip: Option<f64>,
+    /// Whether a token that sees none attends to all alike, as where the reference masks by a large negative score
+    /// (`eager`); to none where not.
+    pub eager: bool,
     /// Whether each head has a learned score that takes part in the softmax and stands for no token.
     pub sinks: bool,
     /// Whether the output is gated, `sigmoid(gate(x)) * output`, and how finely.
@@ -77,22 +80,29 @@ pub enum QkScope {
     Heads,
     /// Each head, with parameters of its own.
     EachHead,
+    /// The same, where a checkpoint lists the heads one by one.
+    EachHeadListed,
     /// All heads together.
     Projection,
 }
 
 impl QkNorm {
+    /// `norm` of what `scope` says, before the rotation.
+    pub fn new(norm: NormSpec, scope: QkScope) -> Self {
+        Self { norm, scope, rotated: false }
+    }
+
     /// `norm` of each head before the rotation, its parameters shared.
     pub fn heads(norm: NormSpec) -> Self {
-        Self { norm, scope: QkScope::Heads, rotated: false }
+        Self::new(norm, QkScope::Heads)
     }
 
     /// Loads the normalisation of `heads` heads of `head_dim`.
     fn load(self, weights: &Weights, heads: i64, head_dim: i64) -> Norm {
         match self.scope {
             QkScope::Heads => Norm::load(weights, self.norm, head_dim),
-            // Against `[batch, heads, tokens, head_dim]`.
-            QkScope::EachHead => Norm::load_each(weights, self.norm, &[heads, 1, head_dim]),
+            QkScope::EachHead => Norm::load_heads(weights, self.norm, heads, head_dim),
+            QkScope::EachHeadListed => Norm::load_list(weights, self.norm, heads, head_dim),
             QkScope::Projection => Norm::load(weights, self.norm, heads * head_dim),
         }
     }
@@ -126,6 +136,7 @@ impl AttentionSpec {
             qk_norm: None,
             softcap: None,
             clip: None,
+            eager: false,
             sinks: false,
             gate: None,
         }
@@ -144,6 +155,9 @@ pub struct Attend<'a> {
     /// Whether the attention weights are wanted.
     pub weights: bool,
 }
+
+/// Makes a bias of scores, `[batch, heads, queries, keys]`, of queries and keys, `[batch, heads, tokens, head_dim]` each.
+pub type ContentBias<'a> = &'a dyn Fn(&Tensor, &Tensor) -> Tensor;
 
 /// Attention with its parameters.
 #[derive(Debug)]
@@ -200,6 +214,17 @@ impl Attention {
     ///
     /// Returns the output and, if wanted, the attention weights `[batch, heads, queries, keys]`.
     pub fn forward(&self, x: &Tensor, attend: Attend, past: Option<&mut KeyValues>) -> (Tensor, Option<Tensor>) {
+        self.forward_scored(x, attend, past, None)
+    }
+
+    /// As [`Attention::forward`], with the bias that `content` makes in place of the one of `attend`.
+    pub fn forward_scored(
+        &self,
+        x: &Tensor,
+        attend: Attend,
+        past: Option<&mut KeyValues>,
+        content: Option<ContentBias>,
+    ) -> (Tensor, Option<Tensor>) {
         let Projection::Own(projection) = &self.projection else { return self.forward_cross(x, x, attend, None) };
         let AttentionSpec { heads, kv_heads, head_dim, .. } = self.spec;
         let projected = projection.forward(x);
@@ -233,13 +258,22 @@ impl Attention {
                 (qk.narrow(1, 0, heads), qk.narrow(1, heads, kv_heads))
             }
         };
-        match past {
-            Some(past) => {
-                let (k, v) = past.append(&k, &v);
-                self.mix(&q, &k, &v, attend, gate)
-            }
-            None => self.mix(&q, &k, &v, attend, gate),
-        }
+        let (k, v) = match past {
+            Some(past) => past.append(&k, &v),
+            None => (k, v),
+        };
+        let bias = content.map(|content| content(&q, &k));
+        self.mix(&q, &k, &v, Attend { bias: bias.as_ref().or(attend.bias), ..attend }, gate)
+    }
+
+    /// The queries and keys that the layer would make of `x` (`[batch, tokens, hidden]`), neither normalised nor rotated:
+    /// `[batch, heads, tokens, head_dim]` each; none in cross attention.
+    pub fn queries_and_keys(&self, x: &Tensor) -> Option<(Tensor, Tensor)> {
+        let Projection::Own(projection) = &self.projection else { return None };
+        let AttentionSpec { heads, kv_heads, head_dim, .. } = self.spec;
+        let projected = projection.forward(x);
+        let part = |start, heads| self.split_heads(&projected.narrow(2, start, heads * head_dim));
+        Some((part(0, heads), part(heads * head_dim, kv_heads)))
     }
 
     /// Attends from `x` (`[batch, tokens, hidden]`) to `memory` (`[batch, keys, source]`), whose keys and values are
@@ -295,7 +329,8 @@ impl Attention {
         attend: Attend,
         gate: Option<Tensor>,
     ) -> (Tensor, Option<Tensor>) {
-        let scores = Scores { scale: self.spec.scale, softcap: self.spec.softcap, sinks: self.sinks.as_deref() };
+        let AttentionSpec { scale, softcap, eager, .. } = self.spec;
+        let scores = Scores { scale, softcap, eager, sinks: self.sinks.as_deref() };
         let (mixed, weights) = scaled_attention(q, k, v, attend, scores);
         let size = mixed.size();
         let mixed = mixed.transpose(1, 2);
@@ -322,6 +357,8 @@ pub struct Scores<'a> {
     pub scale: f64,
     /// Bound that they approach.
     pub softcap: Option<f64>,
+    /// As in [`AttentionSpec`].
+    pub eager: bool,
     /// A further score per head, `[heads]`, for no token.
     pub sinks: Option<&'a Tensor>,
 }
@@ -329,7 +366,7 @@ pub struct Scores<'a> {
 impl Scores<'_> {
     /// Products times `scale`.
     pub fn scaled(scale: f64) -> Self {
-        Self { scale, softcap: None, sinks: None }
+        Self { scale, softcap: None, eager: false, sinks: None }
     }
 }
 
@@ -342,7 +379,7 @@ pub fn scaled_attention(
     attend: Attend,
     scores: Scores,
 ) -> (Tensor, Option<Tensor>) {
-    if !attend.weights && scores.softcap.is_none() && scores.sinks.is_none() {
+    if !attend.weights && scores.softcap.is_none() && !scores.eager && scores.sinks.is_none() {
         return (fused(q, k, v, attend, scores.scale), None);
     }
     let (mixed, weights) = explicit(q, k, v, attend, scores);
@@ -385,7 +422,7 @@ fn explicit(q: &Tensor, k: &Tensor, v: &Tensor, attend: Attend, spec: Scores) ->
         scores += bias;
     }
     if let Some(allowed) = mask.allowed(queries, keys, q) {
-        scores += masked_bias(&scores.zeros_like(), &Mask::Allowed(allowed), queries, keys);
+        scores = masked_bias(&scores, &Mask::Allowed(allowed), queries, keys);
     }
     let weights = match spec.sinks {
         Some(sinks) => {

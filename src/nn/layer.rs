@@ -1,7 +1,7 @@
 use tch::Tensor;
 use tch_transformers_native::Weight;
 
-use super::{Attention, AttentionSpec, Context, Mlp, MlpSpec, Norm, NormSpec};
+use super::{Attention, AttentionSpec, Context, DisentangledAttention, DisentangledSpec, Mlp, MlpSpec, Norm, NormSpec};
 use crate::cache::LayerCache;
 use crate::weights::Weights;
 
@@ -34,6 +34,8 @@ pub enum Arrangement {
 pub enum MixerSpec {
     /// Attention.
     Attention(AttentionSpec),
+    /// Attention whose scores of content and of relative positions are taken apart.
+    Disentangled(DisentangledSpec),
 }
 
 /// What works on each token of a layer by itself.
@@ -61,6 +63,8 @@ pub struct LayerSpec {
     pub norm: NormSpec,
     /// Where it stands.
     pub placement: Placement,
+    /// Whether the mixer's input is normalised where its placement has it so; not in layers whose input already is.
+    pub mixer_norm: bool,
     /// How the sublayers follow each other.
     pub arrangement: Arrangement,
     /// What the output of each sublayer is multiplied by before it is added.
@@ -86,6 +90,7 @@ impl LayerSpec {
             feed_forward,
             norm,
             placement: Placement::Pre,
+            mixer_norm: true,
             arrangement: Arrangement::Sequential,
             residual_scale: None,
             layer_scale: false,
@@ -97,6 +102,7 @@ impl LayerSpec {
     pub fn attention(&mut self) -> Option<&mut AttentionSpec> {
         match &mut self.mixer {
             MixerSpec::Attention(attention) => Some(attention),
+            MixerSpec::Disentangled(spec) => Some(&mut spec.attention),
         }
     }
 }
@@ -105,12 +111,14 @@ impl LayerSpec {
 #[derive(Debug)]
 enum Mixer {
     Attention(Attention),
+    Disentangled(DisentangledAttention),
 }
 
 impl Mixer {
     fn load(weights: &Weights, spec: &MixerSpec) -> Self {
         match spec {
             MixerSpec::Attention(spec) => Self::Attention(Attention::load(weights, *spec)),
+            MixerSpec::Disentangled(spec) => Self::Disentangled(DisentangledAttention::load(weights, *spec)),
         }
     }
 
@@ -118,6 +126,7 @@ impl Mixer {
     fn forward(&self, x: &Tensor, context: &Context, state: Option<&mut LayerCache>) -> (Tensor, Option<Tensor>) {
         match self {
             Self::Attention(attention) => attention.forward(x, context.attend(), state.map(|state| &mut state.past)),
+            Self::Disentangled(attention) => attention.forward(x, context.attend(), context.relative.as_ref()),
         }
     }
 }
@@ -242,7 +251,7 @@ impl Layer {
         Self {
             arrangement: spec.arrangement,
             mixer: Mixer::load(&weights.at("attention"), &spec.mixer),
-            mixer_frame: Frame::load(weights, spec, "attention", true),
+            mixer_frame: Frame::load(weights, spec, "attention", spec.mixer_norm),
             cross: spec.cross.map(cross),
             feed_forward: FeedForward::load(&weights.at("mlp"), &spec.feed_forward).map(feed_forward),
             adapter: spec.adapter.map(adapter),

@@ -6,6 +6,8 @@ mod activation;
 mod attention;
 mod batch_norm;
 mod conv;
+mod conv_branch;
+mod disentangled;
 mod embedding;
 pub mod heads;
 mod layer;
@@ -23,10 +25,12 @@ mod summary;
 
 pub use activation::Activation;
 pub use attention::{
-    Attend, Attention, AttentionSpec, Biases, Gate, QkNorm, QkScope, Scores, masked_bias, scaled_attention,
+    Attend, Attention, AttentionSpec, Biases, ContentBias, Gate, QkNorm, QkScope, Scores, masked_bias, scaled_attention,
 };
 pub use batch_norm::BatchNorm;
 pub use conv::{Conv, ConvSpec};
+pub use conv_branch::{ConvBranch, ConvBranchSpec};
+pub use disentangled::{DisentangledAttention, DisentangledSpec, RelativePositions, RelativeTable, RelativeTableSpec};
 pub use embedding::Embedding;
 pub use layer::{Arrangement, FeedForwardSpec, Layer, LayerSpec, MixerSpec, Placement};
 pub use linear::Linear;

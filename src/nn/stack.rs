@@ -1,6 +1,6 @@
 use tch::Tensor;
 
-use super::{Attend, Layer, LayerSpec, Mask, Norm, NormSpec, Rotation};
+use super::{Attend, Layer, LayerSpec, Mask, Norm, NormSpec, RelativePositions, Rotation};
 use crate::weights::Weights;
 use crate::{Cache, Inputs, Outputs};
 
@@ -22,6 +22,8 @@ pub struct Context {
     pub bias: Option<Tensor>,
     /// Rotates queries and keys of self-attention.
     pub rotation: Option<Rotation>,
+    /// The relative positions of disentangled attention.
+    pub relative: Option<RelativePositions>,
     /// The sequence that cross attention looks at, `[batch, keys, source]`.
     pub memory: Option<Tensor>,
     /// Which of its tokens are seen.
@@ -41,6 +43,7 @@ impl Context {
             mask,
             bias: None,
             rotation: None,
+            relative: None,
             memory: None,
             memory_mask: Mask::None,
             hidden_states: inputs.is_set("output_hidden_states"),
@@ -92,6 +95,12 @@ impl Context {
         self
     }
 
+    /// With relative positions.
+    pub fn with_relative(mut self, relative: RelativePositions) -> Self {
+        self.relative = Some(relative);
+        self
+    }
+
     /// With `bias` added to the scores.
     pub fn with_bias(mut self, bias: Tensor) -> Self {
         self.bias = Some(bias);
@@ -121,6 +130,15 @@ impl Passed {
         self
     }
 
+    /// What the layers of `self` and then those of `rest` return, whose input need not be the output of the first.
+    pub fn then(mut self, rest: Self) -> Self {
+        self.hidden_states.pop();
+        self.hidden_states.extend(rest.hidden_states);
+        self.attentions.extend(rest.attentions);
+        self.cross_attentions.extend(rest.cross_attentions);
+        Self { last: rest.last, ..self }
+    }
+
     /// The recorded intermediates: `hidden_states.N`, `attentions.N`, `cross_attentions.N`, each below `prefix`.
     pub fn recorded(self, prefix: &str) -> Outputs {
         let mut outputs = Outputs::new();
@@ -135,6 +153,8 @@ impl Passed {
 #[derive(Debug)]
 pub struct Stack {
     layers: Vec<Layer>,
+    /// The layers that a pass goes through, one after the other.
+    order: Vec<usize>,
     final_norm: Option<Norm>,
 }
 
@@ -145,14 +165,28 @@ impl Stack {
         let layers = spec.layers.iter().enumerate().map(|(index, layer)| Layer::load(&list.layer(index), layer));
         let width = spec.layers.first().map_or(0, |layer| layer.hidden);
         let final_norm = spec.final_norm.map(|norm| Norm::load(&weights.at("norm"), norm, width));
-        Self { layers: layers.collect(), final_norm }
+        Self { order: (0..spec.layers.len()).collect(), layers: layers.collect(), final_norm }
+    }
+
+    /// `layers` in the `order` in which a pass goes through them, some several times (Lan et al., 2019).
+    pub fn shared(layers: Vec<Layer>, order: Vec<usize>) -> Self {
+        Self { layers, order, final_norm: None }
+    }
+
+    /// The first layer of a pass, and the others.
+    pub fn split_first(mut self) -> (Self, Self) {
+        let others = self.layers.split_off(self.layers.len().min(1));
+        let rest = Self { order: (0..others.len()).collect(), layers: others, final_norm: self.final_norm.take() };
+        self.order.truncate(1);
+        (self, rest)
     }
 
     /// Passes `x` (`[batch, tokens, hidden]`) through all layers. With a cache, `x` holds the tokens after those in it.
     pub fn forward(&self, x: Tensor, context: &Context, mut cache: Option<&mut Cache>) -> Passed {
         let mut passed = Passed { last: x, hidden_states: vec![], attentions: vec![], cross_attentions: vec![] };
         let tokens = passed.last.size()[1];
-        for (index, layer) in self.layers.iter().enumerate() {
+        let layers = self.order.iter().filter_map(|layer| self.layers.get(*layer));
+        for (index, layer) in layers.enumerate() {
             if context.hidden_states {
                 passed.hidden_states.push(passed.last.shallow_clone());
             }

@@ -17,18 +17,8 @@ pub trait Class: Task {
 /// Gives a decoder the classes of the blueprint: `decoder_classes!(Llama, spec, [TextGeneration, …])`, where `spec`
 /// makes a [`DecoderSpec`] of the configuration.
 macro_rules! decoder_classes {
-    ($architecture:ty, $spec:path, [$($task:ident),* $(,)?]) => {
-        $(
-            impl $crate::model::Head<$crate::tasks::$task> for $architecture {
-                fn load(
-                    config: &Self::Config,
-                    weights: &$crate::weights::Weights,
-                ) -> $crate::Result<Box<dyn $crate::model::Module>> {
-                    let spec = $spec(config)?;
-                    Ok(<$crate::tasks::$task as $crate::models::decoder::Class>::load(spec, weights))
-                }
-            }
-        )*
+    ($architecture:ty, $spec:path, $classes:tt) => {
+        $crate::models::classes::classes!($architecture, $spec, $crate::models::decoder::Class, $classes);
     };
 }
 pub(crate) use decoder_classes;
@@ -41,15 +31,12 @@ macro_rules! decoder {
         pub struct $architecture:ident($config:ty) = $spec:path;
         $classes:tt
     ) => {
-        $(#[$meta])*
-        #[derive(Debug)]
-        pub struct $architecture;
-
-        impl $crate::model::Architecture for $architecture {
-            type Config = $config;
+        $crate::models::classes::architecture! {
+            $(#[$meta])*
+            pub struct $architecture($config) = $spec;
+            $crate::models::decoder::Class;
+            $classes
         }
-
-        $crate::models::decoder::decoder_classes!($architecture, $spec, $classes);
     };
 }
 pub(crate) use decoder;

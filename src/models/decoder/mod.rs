@@ -8,8 +8,8 @@ mod kinds;
 pub use classes::{Class, LastToken, Vocabulary};
 pub(crate) use classes::{decoder, decoder_classes};
 pub use config::DecoderConfig;
-pub use dense::{dense, names};
-pub use kinds::{FULL, SLIDING, check_layer_types, fill_layer_types};
+pub use dense::{dense, dense_with, names};
+pub use kinds::{FULL, SLIDING, check_layer_types, check_window, fill_layer_types};
 
 use tch::Tensor;
 use tch_transformers_native::Weight;
@@ -18,8 +18,8 @@ use crate::inputs::{Argument, Dim, Values, covers};
 use crate::nn::heads::{Body, Features};
 use crate::nn::rope::{Rope, RopeSpec};
 use crate::nn::{
-    AttentionSpec, Context, Embedding, FeedForwardSpec, LayerSpec, Linear, Mask, MlpSpec, Norm, NormSpec, Stack,
-    StackSpec,
+    Arrangement, AttentionSpec, Context, Embedding, FeedForwardSpec, LayerSpec, Linear, Mask, MlpSpec, Norm, NormSpec,
+    Placement, Stack, StackSpec,
 };
 use crate::weights::{NameTable, Weights};
 use crate::{Cache, Error, Inputs, Result};
@@ -35,6 +35,10 @@ pub struct DecoderSpec {
     pub hidden: i64,
     /// What the vectors of tokens are multiplied by.
     pub embedding_scale: Option<f64>,
+    /// Whether that is rounded to the kind of the vectors first.
+    pub embedding_scale_rounded: bool,
+    /// What these are multiplied by, vectors that are given in their place too.
+    pub input_scale: Option<f64>,
     /// The normalisation of what enters the first layer.
     pub embedding_norm: Option<NormSpec>,
     /// Whether a token sees only itself and those before it; all of them where not.
@@ -59,6 +63,8 @@ pub struct DecoderSpec {
     pub pad_token: Option<i64>,
     /// Whether the vector of the padding token is never trained.
     pub frozen_padding: bool,
+    /// Length of an input beyond which keys of a shorter one no longer stand, so that generation computes them anew.
+    pub renewed_beyond: Option<i64>,
     /// Where the parameters stand.
     pub names: Names,
 }
@@ -71,6 +77,8 @@ impl DecoderSpec {
             vocab_size,
             hidden: layers.first().map_or(0, |layer| layer.layer.hidden),
             embedding_scale: None,
+            embedding_scale_rounded: false,
+            input_scale: None,
             embedding_norm: None,
             causal: true,
             positions: None,
@@ -83,6 +91,7 @@ impl DecoderSpec {
             labels: 2,
             pad_token: None,
             frozen_padding: false,
+            renewed_beyond: None,
             names,
         }
     }
@@ -90,6 +99,22 @@ impl DecoderSpec {
     /// The same with every layer changed by `change`, which is given the number of each.
     pub fn with_layers(mut self, mut change: impl FnMut(usize, &mut DecoderLayer)) -> Self {
         self.layers.iter_mut().enumerate().for_each(|(index, layer)| change(index, layer));
+        self
+    }
+
+    /// The same with every layer normalising at `placement`.
+    pub fn with_placement(self, placement: Placement) -> Self {
+        self.with_layers(|_, layer| layer.layer.placement = placement)
+    }
+
+    /// The same with the sublayers of every layer following each other as `arrangement` says.
+    pub fn with_arrangement(self, arrangement: Arrangement) -> Self {
+        self.with_layers(|_, layer| layer.layer.arrangement = arrangement)
+    }
+
+    /// The same with other names for some blocks: `(block, stored)` each.
+    pub fn with_names(mut self, pairs: &[(&'static str, &'static str)]) -> Self {
+        self.names.table = self.names.table.names(pairs);
         self
     }
 
@@ -247,9 +272,17 @@ impl DecoderBody {
         Linear::tied(table, head.weight_if(self.spec.lm_head.bias, "bias", &shape[..1]))
     }
 
+    /// The table of tokens.
+    pub fn words(&self) -> Weight {
+        self.token.table()
+    }
+
     fn tokens(&self, ids: &Tensor) -> Tensor {
         let vectors = self.token.forward(ids);
         match self.spec.embedding_scale {
+            Some(scale) if self.spec.embedding_scale_rounded => {
+                &vectors * Tensor::full([], scale, (vectors.kind(), vectors.device()))
+            }
             Some(scale) => vectors * scale,
             None => vectors,
         }
@@ -263,6 +296,10 @@ impl DecoderBody {
             }
             (None, Some(embeds)) => embeds.shallow_clone(),
             _ => self.tokens(inputs.need("input_ids")?),
+        };
+        let vectors = match self.spec.input_scale {
+            Some(scale) => vectors * scale,
+            None => vectors,
         };
         let x = match self.positions(inputs, past, vectors.size()[1])? {
             Some(positions) => vectors + positions,
@@ -304,7 +341,7 @@ impl DecoderBody {
             let memory = inputs.get("encoder_hidden_states").map(Tensor::shallow_clone);
             let mask = match self.spec.causal {
                 true => Mask::causal(attention_mask, tokens, past, view.window, x),
-                false => Mask::near(attention_mask, tokens, view.window, x),
+                false => Mask::near(attention_mask, tokens, past, view.window, x),
             };
             let context =
                 Context::new(mask, inputs).with_memory(memory, Mask::padding(inputs.get("encoder_attention_mask")));
@@ -360,5 +397,9 @@ impl Body for DecoderBody {
 
     fn width(&self) -> Option<i64> {
         Some(self.spec.hidden)
+    }
+
+    fn renewed_beyond(&self) -> Option<i64> {
+        self.spec.renewed_beyond
     }
 }
