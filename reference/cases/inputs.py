@@ -275,7 +275,8 @@ BUILDERS: dict[str, Builder] = {
 
 def states(context: Context, name: str) -> torch.Tensor:
     """Hidden states of an encoder that is not part of the model."""
-    return draw(context.seed, f"input.{name}", [context.batch, 5, context.config.hidden_size], -1.5, 1.5).float()
+    width = getattr(context.config, "encoder_hidden_size", context.config.hidden_size)
+    return draw(context.seed, f"input.{name}", [context.batch, 5, width], -1.5, 1.5).float()
 
 
 def attention_shape(context: Context) -> list[int]:

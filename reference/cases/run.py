@@ -12,6 +12,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from transformers import GenerationConfig
 
+from . import builders
 from .draw import draw
 
 Tensors = dict[str, torch.Tensor]
@@ -213,4 +214,6 @@ def generated_by_library(model: Any, prompt: torch.Tensor, others: Tensors, new_
         max_new_tokens=new_tokens,
         decoder_start_token_id=getattr(model.config, "decoder_start_token_id", None),
     )
+    if own := builders.GENERATE.get(type(model).__name__):
+        return own(model, prompt, others)
     return model.generate(prompt, attention_mask=torch.ones_like(prompt), **others)

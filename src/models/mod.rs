@@ -1,6 +1,7 @@
 //! Architectures, one folder per family.
 
 pub mod bert;
+pub mod blip;
 mod classes;
 pub mod clip;
 pub mod codec;

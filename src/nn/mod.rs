@@ -37,7 +37,7 @@ pub use linear::Linear;
 pub use lstm::Lstm;
 pub use mask::Mask;
 pub use mlp::{Mlp, MlpSpec};
-pub use norm::{GroupNorm, Norm, NormKind, NormScale, NormSpec};
+pub use norm::{GroupNorm, Norm, NormKind, NormScale, NormSpec, unit};
 pub use patch::{PatchEmbedding, PatchSpec};
 pub use pooling::{AttentionPooling, AttentionPoolingSpec, Pooling, PoolingSpec, token_at};
 pub use relative_bias::{RelativeBias, RelativeBiasSpec};

@@ -1,15 +1,14 @@
 use tch::{Kind, Tensor};
 
-use super::config::upgrade_sections;
-use super::dual::{Dual, DualSpec, Matching, Projection, unit};
+use super::dual::{Dual, DualSpec, Matching, Projection};
 use super::vision::{vision, vision_names, vision_spec};
-use super::{TextConfig, TextPooling, TextSpec, TextTower, VisionConfig};
+use super::{TextConfig, TextPooling, TextSpec, TextTower, VisionConfig, upgrade_sections};
 use crate::config::positive;
 use crate::inputs::Argument;
 use crate::model::{Architecture, Head, Module, Part};
 use crate::models::vit::VisionTower;
 use crate::nn::heads::{Bare, Headed};
-use crate::nn::{Activation, Linear, Norm, NormSpec};
+use crate::nn::{Activation, Linear, Norm, NormSpec, unit};
 use crate::weights::Weights;
 use crate::{Cache, Error, Inputs, Outputs, Result, tasks};
 
@@ -219,7 +218,7 @@ impl Module for Detection {
             let message = format!("has {texts} texts, which {batch} images cannot share evenly");
             return Err(Error::input("input_ids", message));
         }
-        let text_embeds = unit(&towers.text_vectors).view([batch, texts / batch, -1]);
+        let text_embeds = unit(&towers.text_vectors, 0.0).view([batch, texts / batch, -1]);
         // A query whose first token is 0 fills up the list of its image.
         let real = ids.select(1, 0).gt(0).view([batch, texts / batch]);
         let (class_embeds, logits) = self.classes.forward(&patches, &text_embeds, &real);
