@@ -152,6 +152,10 @@ pub struct Attend<'a> {
     pub bias: Option<&'a Tensor>,
     /// Rotates queries and keys by their positions.
     pub rotation: Option<&'a Rotation>,
+    /// Added to what queries (and in self-attention keys) are made of, but not values: `[batch or 1, tokens, hidden]`.
+    pub positions: Option<&'a Tensor>,
+    /// Added to what the keys of another sequence are made of.
+    pub memory_positions: Option<&'a Tensor>,
     /// Whether the attention weights are wanted.
     pub weights: bool,
 }
@@ -227,8 +231,15 @@ impl Attention {
     ) -> (Tensor, Option<Tensor>) {
         let Projection::Own(projection) = &self.projection else { return self.forward_cross(x, x, attend, None) };
         let AttentionSpec { heads, kv_heads, head_dim, .. } = self.spec;
-        let projected = projection.forward(x);
         let (q_width, width) = (heads * head_dim, (heads + 2 * kv_heads) * head_dim);
+        let projected = match attend.positions {
+            Some(positions) => {
+                let keys = q_width + kv_heads * head_dim;
+                let qk = projection.forward_some(&(x + positions), 0, keys);
+                Tensor::cat(&[qk, projection.forward_some(x, keys, projection.outputs() - keys)], 2)
+            }
+            None => projection.forward(x),
+        };
         let (qkv, gate) = match self.spec.gate {
             Some(_) => (projected.narrow(2, 0, width), Some(projected.slice(2, width, None, 1).sigmoid())),
             None => (projected, None),
@@ -290,9 +301,21 @@ impl Attention {
             Some(norms) => norm(norms).forward(&heads),
             None => heads,
         };
-        let q = normed(self.split_heads(&q.forward(x)), |(q, _)| q);
+        let q = match attend.positions {
+            Some(positions) => q.forward(&(x + positions)),
+            None => q.forward(x),
+        };
+        let q = normed(self.split_heads(&q), |(q, _)| q);
         let project = || {
-            let kv = self.split_heads(&kv.forward(memory));
+            let kv = match attend.memory_positions {
+                Some(positions) => {
+                    let width = self.spec.kv_heads * self.spec.head_dim;
+                    let k = kv.forward_some(&(memory + positions), 0, width);
+                    Tensor::cat(&[k, kv.forward_some(memory, width, width)], 2)
+                }
+                None => kv.forward(memory),
+            };
+            let kv = self.split_heads(&kv);
             let k = normed(kv.narrow(1, 0, self.spec.kv_heads), |(_, k)| k);
             (k, kv.narrow(1, self.spec.kv_heads, self.spec.kv_heads))
         };
@@ -447,7 +470,8 @@ pub fn masked_bias(bias: &Tensor, mask: &Mask, queries: i64, keys: i64) -> Tenso
     }
 }
 
-fn lowest(kind: Kind) -> f64 {
+/// The lowest finite number of `kind`.
+pub fn lowest(kind: Kind) -> f64 {
     match kind {
         Kind::Half => -65504.0,
         Kind::BFloat16 => f64::from(half::bf16::MIN),
@@ -456,8 +480,8 @@ fn lowest(kind: Kind) -> f64 {
     }
 }
 
-/// Repeats each head of keys or values so that there are `heads`.
-fn repeat_heads(x: &Tensor, heads: i64) -> Tensor {
+/// Repeats each head of keys or values `[batch, heads, tokens, width]` so that there are `heads`.
+pub(super) fn repeat_heads(x: &Tensor, heads: i64) -> Tensor {
     let size = x.size();
     if size[1] == heads {
         return x.shallow_clone();

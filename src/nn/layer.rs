@@ -1,7 +1,11 @@
-use tch::Tensor;
+use tch::{Kind, Tensor};
 use tch_transformers_native::Weight;
 
-use super::{Attention, AttentionSpec, Context, DisentangledAttention, DisentangledSpec, Mlp, MlpSpec, Norm, NormSpec};
+use super::{
+    Attention, AttentionSpec, Context, DisentangledAttention, DisentangledSpec, GatedDelta, GatedDeltaSpec,
+    LatentAttention, LatentAttentionSpec, Mamba, MambaSpec, Mlp, MlpSpec, Moe, MoeSpec, Norm, NormSpec, ShortConv,
+    ShortConvSpec,
+};
 use crate::cache::LayerCache;
 use crate::weights::Weights;
 
@@ -36,6 +40,21 @@ pub enum MixerSpec {
     Attention(AttentionSpec),
     /// Attention whose scores of content and of relative positions are taken apart.
     Disentangled(DisentangledSpec),
+    /// Attention whose keys and values come from one narrow vector per token.
+    Latent(LatentAttentionSpec),
+    /// A selective scan.
+    Mamba(MambaSpec),
+    /// A gated convolution over a few tokens.
+    ShortConv(ShortConvSpec),
+    /// Linear attention with the gated delta rule.
+    GatedDelta(GatedDeltaSpec),
+}
+
+impl MixerSpec {
+    /// Whether it is attention of some kind, which sees tokens through a mask; the others see all real ones in order.
+    pub fn attends(&self) -> bool {
+        matches!(self, Self::Attention(_) | Self::Disentangled(_) | Self::Latent(_))
+    }
 }
 
 /// What works on each token of a layer by itself.
@@ -43,6 +62,8 @@ pub enum MixerSpec {
 pub enum FeedForwardSpec {
     /// The same network for every token.
     Mlp(MlpSpec),
+    /// A mixture of networks, a few of which see a token.
+    Moe(Box<MoeSpec>),
     /// Nothing: the layer is its mixer alone.
     None,
 }
@@ -71,6 +92,8 @@ pub struct LayerSpec {
     pub residual_scale: Option<f64>,
     /// Whether a learned vector multiplies it, too (LayerScale; Touvron et al., 2021).
     pub layer_scale: bool,
+    /// Whether sublayers are added in float32 where the model is in half precision.
+    pub wide_residual: bool,
     /// A small feed-forward of its own normalised input after all else, as adapters to a language are.
     pub adapter: Option<(NormSpec, MlpSpec)>,
 }
@@ -94,6 +117,7 @@ impl LayerSpec {
             arrangement: Arrangement::Sequential,
             residual_scale: None,
             layer_scale: false,
+            wide_residual: false,
             adapter: None,
         }
     }
@@ -103,6 +127,7 @@ impl LayerSpec {
         match &mut self.mixer {
             MixerSpec::Attention(attention) => Some(attention),
             MixerSpec::Disentangled(spec) => Some(&mut spec.attention),
+            _ => None,
         }
     }
 }
@@ -111,23 +136,46 @@ impl LayerSpec {
 #[derive(Debug)]
 enum Mixer {
     Attention(Attention),
+    Latent(LatentAttention),
+    Mamba(Mamba),
+    ShortConv(ShortConv),
+    GatedDelta(GatedDelta),
     Disentangled(DisentangledAttention),
 }
 
 impl Mixer {
+    /// Loads the mixer from the place that is named after what it is.
     fn load(weights: &Weights, spec: &MixerSpec) -> Self {
         match spec {
-            MixerSpec::Attention(spec) => Self::Attention(Attention::load(weights, *spec)),
-            MixerSpec::Disentangled(spec) => Self::Disentangled(DisentangledAttention::load(weights, *spec)),
+            MixerSpec::Attention(spec) => Self::Attention(Attention::load(&weights.at("attention"), *spec)),
+            MixerSpec::Latent(spec) => Self::Latent(LatentAttention::load(&weights.at("attention"), *spec)),
+            MixerSpec::Mamba(spec) => Self::Mamba(Mamba::load(&weights.at("mamba"), *spec)),
+            MixerSpec::ShortConv(spec) => Self::ShortConv(ShortConv::load(&weights.at("conv"), *spec)),
+            MixerSpec::GatedDelta(spec) => Self::GatedDelta(GatedDelta::load(&weights.at("delta"), *spec)),
+            MixerSpec::Disentangled(spec) => {
+                Self::Disentangled(DisentangledAttention::load(&weights.at("attention"), *spec))
+            }
         }
     }
 
     /// `[batch, tokens, hidden]` to the same shape, and the attention weights where there are such and they are wanted.
     fn forward(&self, x: &Tensor, context: &Context, state: Option<&mut LayerCache>) -> (Tensor, Option<Tensor>) {
-        match self {
-            Self::Attention(attention) => attention.forward(x, context.attend(), state.map(|state| &mut state.past)),
-            Self::Disentangled(attention) => attention.forward(x, context.attend(), context.relative.as_ref()),
-        }
+        let real = context.real.as_ref();
+        let mixed = match self {
+            Self::Attention(attention) => {
+                return attention.forward(x, context.attend(), state.map(|state| &mut state.past));
+            }
+            Self::Disentangled(attention) => {
+                return attention.forward(x, context.attend(), context.relative.as_ref());
+            }
+            Self::Latent(attention) => {
+                return attention.forward(x, context.attend(), state.map(|state| &mut state.past));
+            }
+            Self::Mamba(mamba) => mamba.forward(x, real, state),
+            Self::ShortConv(conv) => conv.forward(x, real, state),
+            Self::GatedDelta(delta) => delta.forward(x, real, state),
+        };
+        (mixed, None)
     }
 }
 
@@ -135,20 +183,27 @@ impl Mixer {
 #[derive(Debug)]
 enum FeedForward {
     Mlp(Mlp),
+    Moe(Box<Moe>),
 }
 
 impl FeedForward {
     fn load(weights: &Weights, spec: &FeedForwardSpec) -> Option<Self> {
         match spec {
             FeedForwardSpec::Mlp(spec) => Some(Self::Mlp(Mlp::load(weights, *spec))),
+            FeedForwardSpec::Moe(spec) => Some(Self::Moe(Box::new(Moe::load(weights, spec)))),
             FeedForwardSpec::None => None,
         }
     }
 
-    /// `[batch, tokens, hidden]` to the same shape.
-    fn forward(&self, x: &Tensor) -> Tensor {
+    /// `[batch, tokens, hidden]` to the same shape; what a router said is left in `routed`.
+    fn forward(&self, x: &Tensor, routed: &mut Option<Tensor>) -> Tensor {
         match self {
             Self::Mlp(mlp) => mlp.forward(x),
+            Self::Moe(moe) => {
+                let (mixed, logits) = moe.forward(x);
+                *routed = Some(logits);
+                mixed
+            }
         }
     }
 }
@@ -162,6 +217,7 @@ struct Frame {
     post_norm: Option<Norm>,
     scale: Option<f64>,
     layer_scale: Option<Weight>,
+    wide: bool,
 }
 
 impl Frame {
@@ -174,6 +230,7 @@ impl Frame {
             post_norm: (spec.placement == Placement::Sandwich).then(|| norm("post_norm")),
             scale: spec.residual_scale,
             layer_scale: weights.weight_if(spec.layer_scale, &format!("{name}_scale"), &[spec.hidden]),
+            wide: spec.wide_residual,
         }
     }
 
@@ -205,9 +262,14 @@ impl Frame {
         }
     }
 
+    /// What the outputs of sublayers are added to.
+    fn residual(&self, x: &Tensor) -> Tensor {
+        if self.wide { x.to_kind(Kind::Float) } else { x.shallow_clone() }
+    }
+
     /// The sublayer `f` with its residual.
     fn around(&self, x: &Tensor, f: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
-        let sum = x + self.leave(f(&self.enter(x)));
+        let sum = self.residual(x) + self.leave(f(&self.enter(x)));
         match self.placement {
             Placement::Post => self.normed(&sum),
             _ => sum,
@@ -235,11 +297,14 @@ pub struct LayerOutput {
     pub attention: Option<Tensor>,
     /// Of cross attention.
     pub cross_attention: Option<Tensor>,
+    /// What the router of the feed-forward said, where there is one; `[batch * tokens, experts]`.
+    pub routed: Option<Tensor>,
 }
 
 impl Layer {
-    /// Loads `attention` (the mixer, whatever it is), `cross`, `mlp` (the feed-forward), `adapter`, and of each of them
-    /// `<name>_norm` and where there are such `<name>_post_norm`, `<name>_scale`.
+    /// Loads the mixer (`attention`, `mamba`, `conv` or `delta`), `cross`, `mlp` (the feed-forward), `adapter`, and of
+    /// each of them `<name>_norm` and where there are such `<name>_post_norm`, `<name>_scale`; those of the mixer are
+    /// called `attention_norm` and so on, whatever it is.
     pub fn load(weights: &Weights, spec: &LayerSpec) -> Self {
         let adapter = |(norm, mlp): (NormSpec, MlpSpec)| {
             (Norm::load(&weights.at("adapter_norm"), norm, mlp.hidden), Mlp::load(&weights.at("adapter"), mlp))
@@ -250,7 +315,7 @@ impl Layer {
             |feed_forward| (feed_forward, Frame::load(weights, spec, "mlp", spec.arrangement != Arrangement::Parallel));
         Self {
             arrangement: spec.arrangement,
-            mixer: Mixer::load(&weights.at("attention"), &spec.mixer),
+            mixer: Mixer::load(weights, &spec.mixer),
             mixer_frame: Frame::load(weights, spec, "attention", spec.mixer_norm),
             cross: spec.cross.map(cross),
             feed_forward: FeedForward::load(&weights.at("mlp"), &spec.feed_forward).map(feed_forward),
@@ -278,13 +343,14 @@ impl Layer {
                 output
             });
         }
+        let mut routed = None;
         if let Some((feed_forward, frame)) = &self.feed_forward {
-            x = frame.around(&x, |x| feed_forward.forward(x));
+            x = frame.around(&x, |x| feed_forward.forward(x, &mut routed));
         }
         if let Some((norm, adapter)) = &self.adapter {
             x = &x + adapter.forward(&norm.forward(&x));
         }
-        LayerOutput { hidden: x, attention, cross_attention }
+        LayerOutput { hidden: x, attention, cross_attention, routed }
     }
 
     /// Mixer and feed-forward side by side.
@@ -292,10 +358,11 @@ impl Layer {
         let entered = self.mixer_frame.enter(x);
         let (mixed, attention) = self.mixer.forward(&entered, context, cache);
         let mut hidden = self.mixer_frame.leave(mixed);
+        let mut routed = None;
         if let Some((feed_forward, frame)) = &self.feed_forward {
             let entered = if frame.norm.is_some() { frame.enter(x) } else { entered };
-            hidden = frame.leave(feed_forward.forward(&entered)) + hidden;
+            hidden = frame.leave(feed_forward.forward(&entered, &mut routed)) + hidden;
         }
-        LayerOutput { hidden: hidden + x, attention, cross_attention: None }
+        LayerOutput { hidden: hidden + self.mixer_frame.residual(x), attention, cross_attention: None, routed }
     }
 }

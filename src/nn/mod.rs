@@ -5,42 +5,55 @@
 mod activation;
 mod attention;
 mod batch_norm;
+mod causal_conv;
 mod conv;
 mod conv_branch;
 mod disentangled;
 mod embedding;
+mod gated_delta;
 pub mod heads;
+mod latent_attention;
 mod layer;
 mod linear;
 mod lstm;
+mod mamba;
 mod mask;
 mod mlp;
+pub mod moe;
 mod norm;
 mod patch;
 mod pooling;
 mod relative_bias;
 pub mod rope;
+mod short_conv;
 mod stack;
 mod summary;
 
 pub use activation::Activation;
 pub use attention::{
-    Attend, Attention, AttentionSpec, Biases, ContentBias, Gate, QkNorm, QkScope, Scores, masked_bias, scaled_attention,
+    Attend, Attention, AttentionSpec, Biases, ContentBias, Gate, QkNorm, QkScope, Scores, lowest, masked_bias,
+    scaled_attention,
 };
 pub use batch_norm::BatchNorm;
+pub use causal_conv::CausalConv;
 pub use conv::{Conv, ConvSpec};
 pub use conv_branch::{ConvBranch, ConvBranchSpec};
 pub use disentangled::{DisentangledAttention, DisentangledSpec, RelativePositions, RelativeTable, RelativeTableSpec};
 pub use embedding::Embedding;
+pub use gated_delta::{GatedDelta, GatedDeltaSpec};
+pub use latent_attention::{LatentAttention, LatentAttentionSpec};
 pub use layer::{Arrangement, FeedForwardSpec, Layer, LayerSpec, MixerSpec, Placement};
 pub use linear::Linear;
 pub use lstm::Lstm;
-pub use mask::Mask;
-pub use mlp::{Mlp, MlpSpec};
+pub use mamba::{Mamba, MambaSpec};
+pub use mask::{Mask, real_among, without_padding};
+pub use mlp::{GateLimit, Mlp, MlpSpec};
+pub use moe::{Moe, MoeSpec};
 pub use norm::{GroupNorm, Norm, NormKind, NormScale, NormSpec, unit};
 pub use patch::{PatchEmbedding, PatchSpec};
 pub use pooling::{AttentionPooling, AttentionPoolingSpec, Pooling, PoolingSpec, token_at};
 pub use relative_bias::{RelativeBias, RelativeBiasSpec};
 pub use rope::Rotation;
+pub use short_conv::{ShortConv, ShortConvSpec};
 pub use stack::{Context, Passed, Stack, StackSpec};
 pub use summary::{Summary, SummarySpec, SummaryType};

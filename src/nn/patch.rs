@@ -27,6 +27,11 @@ pub struct PatchSpec {
 }
 
 impl PatchSpec {
+    /// Patches side by side after the special `tokens`.
+    pub fn new(channels: i64, hidden: i64, image: [i64; 2], patch: [i64; 2], tokens: &'static [&'static str]) -> Self {
+        Self { channels, hidden, image, patch, bias: true, tokens, mask_token: false, batched: true }
+    }
+
     /// Rows and columns of patches that an image of `height` and `width` has.
     pub fn grid(&self, [height, width]: [i64; 2]) -> [i64; 2] {
         [height / self.patch[0], width / self.patch[1]]

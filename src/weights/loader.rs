@@ -32,8 +32,8 @@ impl Default for LoadOptions {
 #[derive(Debug, Default)]
 pub struct State {
     stored: BTreeMap<String, Stored>,
-    /// Groups of names of which only the sum counts.
-    sums: Vec<BTreeSet<String>>,
+    /// Groups of names of which only the sum or the product counts.
+    commuting: Vec<BTreeSet<String>>,
 }
 
 #[derive(Debug)]
@@ -51,9 +51,9 @@ impl State {
         self.stored.keys().map(String::as_str)
     }
 
-    /// Whether only the sum of these two counts, so that they can change places.
-    pub fn only_summed(&self, first: &str, second: &str) -> bool {
-        self.sums.iter().any(|names| names.contains(first) && names.contains(second))
+    /// Whether only the sum or the product of these two counts, so that they can change places.
+    pub fn commute(&self, first: &str, second: &str) -> bool {
+        self.commuting.iter().any(|names| names.contains(first) && names.contains(second))
     }
 
     /// The kind of the first parameter.
@@ -179,6 +179,12 @@ impl Weights {
         Self { scope: join(&here, place), names: Rc::default(), path: String::new(), ..self.clone() }
     }
 
+    /// Whether the checkpoint has nothing below this place.
+    pub fn is_empty(&self) -> bool {
+        let prefix = self.stored_path() + ".";
+        self.loader.available.range(prefix.clone()..).next().is_none_or(|name| !name.starts_with(&prefix))
+    }
+
     /// Whether the checkpoint has a tensor `name` here.
     pub fn has(&self, name: &str) -> bool {
         self.loader.available.contains(&self.resolve(name).0)
@@ -292,7 +298,12 @@ impl Weights {
     /// Notes that of the parameters `names` only the sum counts.
     pub fn summed(&self, names: &[&str]) {
         let stored = names.iter().map(|name| self.resolve(name).0).collect();
-        self.loader.log.borrow_mut().state.sums.push(stored);
+        self.loader.log.borrow_mut().state.commuting.push(stored);
+    }
+
+    /// Notes that of the parameters `names` only the product counts.
+    pub fn multiplied(&self, names: &[&str]) {
+        self.summed(names);
     }
 
     /// As [`Weights::ignore`], for everything below `place`.
@@ -354,7 +365,7 @@ impl Weights {
         if transposed && full.len() == 2 {
             full.reverse();
         }
-        let tensor = self.leaf(stored, &full, layout == Layout::Wide);
+        let tensor = self.leaf(stored, &full, self.kind_in(layout));
         let tensor = if transposed && tensor.dim() == 2 { tensor.tr() } else { tensor };
         match layout {
             Layout::Rows { start, groups: 1, .. } => tensor.narrow(0, start, shape[0]),
@@ -365,10 +376,19 @@ impl Weights {
         }
     }
 
-    /// The stored tensor itself, in the device and kind of the options; a placeholder where it does not fit.
-    fn leaf(&self, stored: &str, shape: &[i64], wide: bool) -> Tensor {
+    /// The kind of a parameter that is stored as `layout` says; `None` keeps that of the checkpoint.
+    fn kind_in(&self, layout: Layout) -> Option<Kind> {
+        match (layout, self.loader.options.kind) {
+            (Layout::Wide, Some(Kind::Half)) | (Layout::Precise, Some(Kind::Half | Kind::BFloat16)) => {
+                Some(Kind::Float)
+            }
+            (_, kind) => kind,
+        }
+    }
+
+    /// The stored tensor itself, on the device of the options and in `kind`; a placeholder where it does not fit.
+    fn leaf(&self, stored: &str, shape: &[i64], kind: Option<Kind>) -> Tensor {
         let Loader { source, options, log, .. } = &*self.loader;
-        let kind = if wide && options.kind == Some(Kind::Half) { Some(Kind::Float) } else { options.kind };
         let mut log = log.borrow_mut();
         log.expected.insert(stored.to_owned(), shape.to_vec());
         log.used.insert(stored.to_owned());
@@ -416,7 +436,7 @@ impl Weights {
             return;
         }
         let (start, groups, transposed) = match layout {
-            Layout::Plain | Layout::Wide => (0, 1, false),
+            Layout::Plain | Layout::Wide | Layout::Precise => (0, 1, false),
             Layout::Transposed => (0, 1, true),
             Layout::Rows { start, groups, transposed, .. } => (start, groups, transposed),
         };

@@ -1,8 +1,8 @@
-use super::{EmbeddingsSpec, EncoderSpec, LayersSpec, Names, Vector, encoder};
+use super::{BertConfig, EncoderSpec, Names, Vector, encoder, original};
 use crate::Result;
 use crate::config::{divides, positive};
-use crate::nn::heads::{PredictionBias, PredictionSpec, TransformSpec};
-use crate::nn::{Activation, AttentionSpec, LayerSpec, MlpSpec, NormSpec, Placement};
+use crate::nn::Activation;
+use crate::nn::heads::PredictionBias;
 use crate::weights::NameTable;
 
 crate::config! {
@@ -47,27 +47,27 @@ encoder! {
     [FeatureExtraction, FillMask, TextClassification, TokenClassification, QuestionAnswering, MultipleChoice]
 }
 
-/// DistilBERT's encoder.
+/// DistilBERT's encoder: BERT's without segments and pooler, under other names.
 pub fn spec(config: &DistilBertConfig) -> Result<EncoderSpec> {
-    let (hidden, norm) = (config.dim, NormSpec::layer(1e-12));
-    let embeddings = EmbeddingsSpec {
-        padding: config.pad_token_id,
-        ..EmbeddingsSpec::new(config.vocab_size, hidden, config.max_position_embeddings, norm)
-    };
-    let attention = AttentionSpec::even(hidden, config.n_heads);
-    let mlp = MlpSpec::plain(hidden, config.hidden_dim, config.activation);
-    let layer = LayerSpec { placement: Placement::Post, ..LayerSpec::new(attention, mlp, norm) };
-    let prediction = PredictionSpec {
-        transform: TransformSpec { inputs: hidden, outputs: hidden, bias: true, activation: config.activation, norm },
-        vocabulary: config.vocab_size,
-        tied: config.tie_word_embeddings,
-        bias: PredictionBias::Decoder,
-    };
-    let mut spec = EncoderSpec::new(embeddings, LayersSpec::new(layer, config.n_layers), prediction, names());
+    let mut spec = original::spec(&BertConfig {
+        vocab_size: config.vocab_size,
+        hidden_size: config.dim,
+        num_hidden_layers: config.n_layers,
+        num_attention_heads: config.n_heads,
+        intermediate_size: config.hidden_dim,
+        hidden_act: config.activation,
+        max_position_embeddings: config.max_position_embeddings,
+        pad_token_id: config.pad_token_id,
+        tie_word_embeddings: config.tie_word_embeddings,
+        num_labels: config.num_labels,
+        ..BertConfig::default()
+    })?;
+    spec.embeddings.tables.clear();
     spec.pooler = None;
+    spec.heads.prediction.bias = PredictionBias::Decoder;
     spec.heads.sequence = Vector::Dense(Activation::Relu);
     spec.heads.choice = Vector::Dense(Activation::Relu);
-    spec.labels = config.num_labels;
+    spec.names = names();
     Ok(spec)
 }
 

@@ -7,12 +7,12 @@
 //!
 //! | file | what its architecture changes |
 //! |---|---|
-//! | [`original`] | nothing: BERT itself |
-//! | [`roberta`] | positions count from the padding token's id and pass over padding; its own sequence head |
-//! | [`distilbert`] | no segments, no pooler |
-//! | [`albert`] | layers shared in groups, narrower embeddings |
-//! | [`electra`] | narrower embeddings, a head that tells replaced tokens |
-//! | [`mpnet`] | relative biases that all layers share |
+//! | `original.rs` | nothing: BERT itself |
+//! | `roberta.rs` | positions count from the padding token's id and pass over padding; its own sequence head |
+//! | `distilbert.rs` | no segments, no pooler |
+//! | `albert.rs` | layers shared in groups, narrower embeddings |
+//! | `electra.rs` | narrower embeddings, a head that tells replaced tokens |
+//! | `mpnet.rs` | relative biases that all layers share |
 
 mod albert;
 mod body;

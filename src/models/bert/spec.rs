@@ -141,7 +141,7 @@ pub struct Names {
     /// From the blocks of heads to the names in the file: `prediction`, `sequence`, `choice`, `token`, `span`,
     /// `sentence`, `replaced`.
     pub heads: NameTable,
-    /// Stored beside the body and used by nothing.
+    /// What some files hold of the body although nothing needs it.
     pub ignored: &'static [&'static str],
 }
 
@@ -154,7 +154,7 @@ impl Names {
             ("token", "classifier"),
             ("span", "qa_outputs"),
         ]);
-        Self { prefix, body, heads, ignored: &[] }
+        Self { prefix, body, heads, ignored: &["embeddings.position_ids"] }
     }
 
     /// The same with further names of heads, which take the place of those for the same blocks.

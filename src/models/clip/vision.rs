@@ -7,16 +7,12 @@ use crate::weights::{NameTable, Weights};
 /// last.
 pub fn vision_spec(config: &VisionConfig) -> VisionSpec {
     let norm = NormSpec::layer(config.layer_norm_eps);
+    let (image, patch) = ([config.image_size; 2], [config.patch_size; 2]);
     VisionSpec {
         patches: PatchSpec {
-            channels: config.num_channels,
-            hidden: config.hidden_size,
-            image: [config.image_size; 2],
-            patch: [config.patch_size; 2],
             bias: false,
-            tokens: &["class"],
-            mask_token: false,
             batched: false,
+            ..PatchSpec::new(config.num_channels, config.hidden_size, image, patch, &["class"])
         },
         embedding_norm: Some(norm),
         stack: super::stack(config),

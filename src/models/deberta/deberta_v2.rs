@@ -260,8 +260,7 @@ pub fn spec(config: &DebertaV2Config) -> Result<EncoderSpec> {
     spec.heads.choice = Vector::Dense(config.pooler_hidden_act);
     spec.labels = config.num_labels;
     if !config.position_biased_input {
-        // Stored in some files all the same.
-        spec.names.ignored = &["embeddings.position_embeddings.weight"];
+        spec.names.ignored = &["embeddings.position_ids", "embeddings.position_embeddings.weight"];
     }
     Ok(spec)
 }

@@ -149,8 +149,9 @@ pub fn spec(config: &ModernBertConfig) -> Result<ModernSpec> {
         labels: config.num_labels,
         pad_token: config.pad_token_id,
         frozen_padding: true,
-        ..DecoderSpec::new(config.vocab_size, layers(config)?, norm, Names::new(names(config)))
+        ..DecoderSpec::new(config.vocab_size, layers(config)?, norm, Names::new(names()))
     };
+    let body = body.with_fused_attention("layers.*.attn.Wqkv").with_fused_gates("layers.*.mlp.Wi");
     let prediction = PredictionSpec {
         transform: TransformSpec {
             inputs: hidden,
@@ -166,20 +167,15 @@ pub fn spec(config: &ModernBertConfig) -> Result<ModernSpec> {
     Ok(ModernSpec { body, prediction, pooling: config.classifier_pooling })
 }
 
-fn names(config: &ModernBertConfig) -> NameTable {
-    let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-    let qkv = [("layers.*.attention.q", hidden), ("layers.*.attention.k", hidden), ("layers.*.attention.v", hidden)];
-    NameTable::new()
-        .names(&[
-            ("token", "embeddings.tok_embeddings"),
-            ("embedding_norm", "embeddings.norm"),
-            ("norm", "final_norm"),
-            ("layers.*.attention.o", "layers.*.attn.Wo"),
-            ("layers.*.attention_norm", "layers.*.attn_norm"),
-            ("layers.*.mlp.down", "layers.*.mlp.Wo"),
-        ])
-        .fused("layers.*.attn.Wqkv", &qkv, false)
-        .fused("layers.*.mlp.Wi", &[("layers.*.mlp.gate", inner), ("layers.*.mlp.up", inner)], false)
+fn names() -> NameTable {
+    NameTable::new().names(&[
+        ("token", "embeddings.tok_embeddings"),
+        ("embedding_norm", "embeddings.norm"),
+        ("norm", "final_norm"),
+        ("layers.*.attention.o", "layers.*.attn.Wo"),
+        ("layers.*.attention_norm", "layers.*.attn_norm"),
+        ("layers.*.mlp.down", "layers.*.mlp.Wo"),
+    ])
 }
 
 #[cfg(test)]
