@@ -86,7 +86,7 @@ impl AttentionPooling {
     /// `[batch, tokens, width]` to `[batch, width]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let query = self.probe.expand([x.size()[0], -1, -1], false);
-        let attend = Attend { mask: &Mask::None, bias: None, rotation: None, weights: false };
+        let attend = Attend::all();
         let (taken, _) = self.attention.forward_cross(&query, x, attend, None);
         (&taken + self.mlp.forward(&self.norm.forward(&taken))).select(1, 0)
     }
