@@ -3,6 +3,7 @@
 //! A block is built from a spec (plain data) and [`Weights`](crate::weights::Weights), and knows no architecture.
 
 mod activation;
+mod alibi;
 mod attention;
 mod batch_norm;
 mod conv;
@@ -21,6 +22,7 @@ mod stack;
 mod summary;
 
 pub use activation::Activation;
+pub use alibi::{AlibiOrigin, AlibiSpec};
 pub use attention::{
     Attend, Attention, AttentionSpec, Biases, Gate, QkNorm, QkScope, Scores, masked_bias, scaled_attention,
 };

@@ -50,13 +50,14 @@ pub fn switches(entry: &'static Entry, home: &Path) -> Result<Outcome> {
 }
 
 /// Adds the values of all fields of `config` to `values`, those of its parts by dotted names: the ones that are
-/// architectures with cases of their own are left to them, and ids of tokens are no switches.
+/// architectures with cases of their own are left to them, and ids of tokens are no switches, nor what Python's class lacks.
 fn collect(entry: &Entry, path: &str, config: &Value, values: &mut BTreeMap<String, BTreeSet<String>>) {
     let Value::Object(fields) = config else { return };
     for (name, value) in fields {
         let field = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         let token = ["_token_id", "_token_ids", "_token_index"].iter().any(|end| name.ends_with(end));
-        if token || matches!(name.as_str(), "num_labels" | "model_type") {
+        let absent = path.is_empty() && entry.config.without.contains(&name.as_str());
+        if token || absent || matches!(name.as_str(), "num_labels" | "model_type") {
             continue;
         }
         match value.get("model_type").and_then(Value::as_str) {
