@@ -266,6 +266,12 @@ pub fn holds_patches(model_type: &str, image: [i64; 2], patch: [i64; 2]) -> Resu
     Err(Error::config(model_type, "image_size", message))
 }
 
+/// The names of a stem and of `stages` stages after it.
+pub fn stem_and_stages(stages: usize) -> Vec<String> {
+    let stages = (1..=stages).map(|stage| format!("stage{stage}"));
+    std::iter::once("stem".to_owned()).chain(stages).collect()
+}
+
 /// Brings `out_features`, `out_indices` and `stage_names` of a backbone into line: what is missing follows from the
 /// rest, the last stage where nothing is said.
 ///

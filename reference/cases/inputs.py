@@ -220,9 +220,9 @@ def input_features(context: Context) -> torch.Tensor:
 
 def input_values(context: Context) -> torch.Tensor:
     """Raw audio; padded samples are zero."""
-    values = draw(
-        context.seed, "input.input_values", [context.batch, context.options.get("samples", 400)], -1, 1
-    ).float()
+    channels = getattr(context.config, "audio_channels", None)
+    shape = [context.batch, *([channels] if channels else []), context.options.get("samples", 400)]
+    values = draw(context.seed, "input.input_values", shape, -1, 1).float()
     return values * mask(context, list(values.shape)) if passes(context, "attention_mask") else values
 
 
@@ -324,8 +324,10 @@ def build(context: Context) -> dict[str, torch.Tensor]:
 def python_arguments(context: Context, traced: bool) -> dict[str, Any]:
     """The arguments of `forward` that are no tensors."""
     result: dict[str, Any] = {}
-    if "use_cache" in inspect.signature(context.model.forward).parameters or hasattr(context.text, "use_cache"):
+    parameters = inspect.signature(context.model.forward).parameters
+    if "use_cache" in parameters or hasattr(context.text, "use_cache"):
         result["use_cache"] = False
-    if traced:
+    anything = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values())
+    if traced and (anything or "output_hidden_states" in parameters):
         result["output_hidden_states"] = True
     return result | context.options.get("python", {})

@@ -2,11 +2,12 @@
 
 pub mod bert;
 pub mod clip;
+pub mod codec;
+pub mod convnet;
 pub mod decoder;
 pub mod gpt;
 pub mod llama;
 pub mod llava;
-pub mod resnet;
 pub mod seq2seq;
 pub mod t5;
 pub mod vit;

@@ -17,10 +17,16 @@ pub struct ConvSpec<const N: usize> {
     pub stride: [i64; N],
     /// Zeros added on both sides.
     pub padding: [i64; N],
+    /// Whether as many zeros are added instead as make the output the input's size over the stride, rounded up; one more
+    /// at the end than at the beginning where they are odd.
+    pub same: bool,
     /// Distance between the elements of the input that a kernel looks at.
     pub dilation: [i64; N],
     /// Groups that channels are split into.
     pub groups: i64,
+    /// Whether it is the transpose of a convolution, which makes its input longer: `stride` and `padding` are those of
+    /// the convolution that it would undo, and the weight is stored with inputs first.
+    pub transposed: bool,
     /// Whether there is a bias.
     pub bias: bool,
     /// The dimension of the weight whose every slice has a magnitude of its own (Salimans and Kingma, 2016), where
@@ -37,11 +43,29 @@ impl<const N: usize> ConvSpec<N> {
             kernel,
             stride: [1; N],
             padding: [0; N],
+            same: false,
             dilation: [1; N],
             groups: 1,
+            transposed: false,
             bias: true,
             weight_norm: None,
         }
+    }
+}
+
+impl<const N: usize> ConvSpec<N> {
+    /// `x` with the zeros that [`ConvSpec::same`] asks for.
+    fn pad_to_same(&self, x: &Tensor) -> Tensor {
+        let sizes = x.size();
+        // The last dimension comes first.
+        let mut padding = Vec::with_capacity(2 * N);
+        for dim in (0..N).rev() {
+            let (size, stride, kernel) = (sizes[sizes.len() - N + dim], self.stride[dim], self.kernel[dim]);
+            let beyond = if size % stride == 0 { stride } else { size % stride };
+            let zeros = (kernel - beyond).max(0);
+            padding.extend([zeros / 2 * self.dilation[dim], (zeros - zeros / 2) * self.dilation[dim]]);
+        }
+        x.constant_pad_nd(padding)
     }
 }
 
@@ -89,9 +113,13 @@ impl ConvWeight {
 }
 
 impl<const N: usize> Conv<N> {
-    /// Loads `weight` `[outputs, inputs / groups, …kernel]` and, if wanted, `bias` `[outputs]`.
+    /// Loads `weight` `[outputs, inputs / groups, …kernel]` (transposed `[inputs, outputs / groups, …]`) and, if wanted, `bias` `[outputs]`.
     pub fn load(weights: &Weights, spec: ConvSpec<N>) -> Self {
-        let shape = [&[spec.outputs, spec.inputs / spec.groups], &spec.kernel[..]].concat();
+        let channels = match spec.transposed {
+            true => [spec.inputs, spec.outputs / spec.groups],
+            false => [spec.outputs, spec.inputs / spec.groups],
+        };
+        let shape = [&channels[..], &spec.kernel].concat();
         let weight = match spec.weight_norm {
             Some(dim) => ConvWeight::load_parts(weights, &shape, dim),
             None => ConvWeight::Whole(weights.weight("weight", &shape)),
@@ -108,7 +136,7 @@ impl<const N: usize> Conv<N> {
     /// nor in half precision, which would round the product. Otherwise both are returned.
     pub fn folded(self, norm: BatchNorm) -> (Self, Option<BatchNorm>) {
         let weight = self.weight.whole();
-        if weight.requires_grad() || !matches!(weight.kind(), Kind::Float | Kind::Double) {
+        if self.spec.transposed || weight.requires_grad() || !matches!(weight.kind(), Kind::Float | Kind::Double) {
             return (self, Some(norm));
         }
         let (factor, summand) = norm.affine();
@@ -124,9 +152,11 @@ impl<const N: usize> Conv<N> {
 
     /// `[batch, inputs, …]` to `[batch, outputs, …]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        let ConvSpec { stride, padding, dilation, groups, .. } = self.spec;
+        let ConvSpec { stride, padding, dilation, groups, transposed, .. } = self.spec;
         let weight = self.weight.whole();
-        x.convolution(&weight, self.bias.as_deref(), stride, padding, dilation, false, [0; N], groups)
+        let padded = self.spec.same.then(|| self.spec.pad_to_same(x));
+        let x = padded.as_ref().unwrap_or(x);
+        x.convolution(&weight, self.bias.as_deref(), stride, padding, dilation, transposed, [0; N], groups)
     }
 }
 

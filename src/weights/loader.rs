@@ -32,6 +32,8 @@ impl Default for LoadOptions {
 #[derive(Debug, Default)]
 pub struct State {
     stored: BTreeMap<String, Stored>,
+    /// Groups of names of which only the sum counts.
+    sums: Vec<BTreeSet<String>>,
 }
 
 #[derive(Debug)]
@@ -47,6 +49,11 @@ impl State {
     /// The names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.stored.keys().map(String::as_str)
+    }
+
+    /// Whether only the sum of these two counts, so that they can change places.
+    pub fn only_summed(&self, first: &str, second: &str) -> bool {
+        self.sums.iter().any(|names| names.contains(first) && names.contains(second))
     }
 
     /// The kind of the first parameter.
@@ -291,6 +298,12 @@ impl Weights {
         }
         self.keep(&stored, layout, &own);
         Weight::new(own)
+    }
+
+    /// Notes that of the parameters `names` only the sum counts.
+    pub fn summed(&self, names: &[&str]) {
+        let stored = names.iter().map(|name| self.resolve(name).0).collect();
+        self.loader.log.borrow_mut().state.sums.push(stored);
     }
 
     /// As [`Weights::ignore`], for everything below `place`.

@@ -38,6 +38,8 @@ struct Rule {
 #[derive(Debug, Clone, Default)]
 pub struct NameTable {
     rules: Vec<Rule>,
+    /// Names of single segments that no rule covers.
+    segments: Vec<(&'static str, &'static str)>,
 }
 
 impl NameTable {
@@ -54,6 +56,13 @@ impl NameTable {
     /// Several plain names at once.
     pub fn names(self, pairs: &[(&'static str, &'static str)]) -> Self {
         pairs.iter().fold(self, |table, (block, stored)| table.name(block, stored))
+    }
+
+    /// In what no rule covers of a path, the segment `block` is stored as `stored`, wherever it stands: `(block, stored)`
+    /// each.
+    pub fn segments(mut self, pairs: &[(&'static str, &'static str)]) -> Self {
+        self.segments.extend(pairs);
+        self
     }
 
     /// `block` is stored as `stored`, and stays in float32 where the model is in float16.
@@ -96,10 +105,14 @@ impl NameTable {
     pub fn resolve(&self, path: &str) -> (String, Layout) {
         let segments: Vec<&str> = path.split('.').collect();
         let best = self.rules.iter().filter(|rule| rule.matches(&segments)).max_by_key(|rule| rule.block.len());
-        match best {
-            None => (path.to_owned(), Layout::Plain),
-            Some(rule) => (rule.apply(&segments), rule.layout),
-        }
+        let (mut stored, covered, layout) = match best {
+            None => (Vec::new(), 0, Layout::Plain),
+            Some(rule) => (rule.apply(&segments), rule.block.len(), rule.layout),
+        };
+        let named =
+            |segment: &&str| self.segments.iter().find(|(block, _)| block == segment).map(|(_, stored)| *stored);
+        stored.extend(segments[covered..].iter().map(|segment| named(segment).unwrap_or(segment)));
+        (stored.join("."), layout)
     }
 }
 
@@ -109,11 +122,11 @@ impl Rule {
             && self.block.iter().zip(segments).all(|(rule, segment)| *rule == "*" || rule == segment)
     }
 
-    fn apply(&self, segments: &[&str]) -> String {
+    /// The stored segments of what the rule covers.
+    fn apply<'a>(&'a self, segments: &[&'a str]) -> Vec<&'a str> {
         let mut stars = self.block.iter().zip(segments).filter(|(rule, _)| **rule == "*").map(|(_, segment)| *segment);
         let stored = self.stored.split('.').filter(|segment| !segment.is_empty());
-        let named = stored.map(|segment| if segment == "*" { stars.next().unwrap_or("*") } else { segment });
-        named.chain(segments[self.block.len()..].iter().copied()).collect::<Vec<_>>().join(".")
+        stored.map(|segment| if segment == "*" { stars.next().unwrap_or("*") } else { segment }).collect()
     }
 }
 

@@ -21,8 +21,8 @@ impl Takes for FeatureNorm {
 }
 
 crate::config! {
-    /// Configuration of [`Wav2Vec2`](super::Wav2Vec2).
-    pub struct Wav2Vec2Config("wav2vec2") {
+    /// What the configurations of speech encoders over raw audio have in common; each architecture derives its own from it.
+    pub struct SpeechConfig("speech") {
         /// Characters of the CTC head.
         vocab_size: Option<i64> = Some(32),
         /// Width of the hidden states.
@@ -61,6 +61,32 @@ crate::config! {
         mask_time_prob: f64 = 0.05,
         /// Share of channels masked in training.
         mask_feature_prob: f64 = 0.0,
+        /// Whether the classification heads read a weighted sum of all layers.
+        use_weighted_layer_sum: bool = false,
+        /// Width between the projector and the classifier.
+        classifier_proj_size: i64 = 256,
+    }
+    ignored: [
+        "hidden_dropout",
+        "activation_dropout",
+        "attention_dropout",
+        "feat_proj_dropout",
+        "final_dropout",
+        "layerdrop",
+        "mask_time_length",
+        "mask_time_min_masks",
+        "mask_feature_length",
+        "mask_feature_min_masks",
+        "ctc_loss_reduction",
+        "ctc_zero_infinity",
+        "num_feat_extract_layers",
+    ]
+    validate: validate;
+}
+
+crate::config! {
+    /// Configuration of [`Wav2Vec2`](super::Wav2Vec2).
+    pub struct Wav2Vec2Config("wav2vec2"): SpeechConfig {
         /// Entries of each codebook of the quantizer.
         num_codevectors_per_group: i64 = 320,
         /// Codebooks.
@@ -73,10 +99,6 @@ crate::config! {
         proj_codevector_dim: i64 = 256,
         /// Weight of the diversity loss.
         diversity_loss_weight: f64 = 0.1,
-        /// Whether the classification heads read a weighted sum of all layers.
-        use_weighted_layer_sum: bool = false,
-        /// Width between the projector and the classifier.
-        classifier_proj_size: i64 = 256,
         /// Channels of the x-vector's convolutions.
         tdnn_dim: Vec<i64> = vec![512, 512, 512, 512, 1500],
         /// Their kernels.
@@ -99,25 +121,17 @@ crate::config! {
         /// have it.
         adapter_attn_dim: Option<i64> = None,
     }
-    ignored: [
-        "hidden_dropout",
-        "activation_dropout",
-        "attention_dropout",
-        "feat_proj_dropout",
-        "feat_quantizer_dropout",
-        "final_dropout",
-        "layerdrop",
-        "mask_time_length",
-        "mask_time_min_masks",
-        "mask_feature_length",
-        "mask_feature_min_masks",
-        "num_negatives",
-        "ctc_loss_reduction",
-        "ctc_zero_infinity",
-        "num_feat_extract_layers",
-    ]
+    ignored: ["feat_quantizer_dropout", "num_negatives"]
     upgrade: upgrade;
-    validate: validate;
+    validate: |config: &Wav2Vec2Config| positive(
+        "wav2vec2",
+        &[
+            ("output_hidden_size", config.output_hidden_size),
+            ("adapter_kernel_size", config.adapter_kernel_size),
+            ("adapter_stride", config.adapter_stride),
+            ("adapter_attn_dim", config.adapter_attn_dim.unwrap_or(1)),
+        ],
+    );
 }
 
 fn upgrade(fields: &mut Map<String, Value>, default: &Wav2Vec2Config) -> Result<()> {
@@ -129,8 +143,8 @@ fn upgrade(fields: &mut Map<String, Value>, default: &Wav2Vec2Config) -> Result<
     Ok(())
 }
 
-fn validate(config: &Wav2Vec2Config) -> Result<()> {
-    const TYPE: &str = "wav2vec2";
+fn validate(config: &SpeechConfig) -> Result<()> {
+    const TYPE: &str = "speech";
     divides(TYPE, ("hidden_size", config.hidden_size), ("num_attention_heads", config.num_attention_heads))?;
     let groups = ("num_conv_pos_embedding_groups", config.num_conv_pos_embedding_groups);
     divides(TYPE, ("hidden_size", config.hidden_size), groups)?;
@@ -141,10 +155,6 @@ fn validate(config: &Wav2Vec2Config) -> Result<()> {
             ("num_hidden_layers", config.num_hidden_layers),
             ("intermediate_size", config.intermediate_size),
             ("num_conv_pos_embeddings", config.num_conv_pos_embeddings),
-            ("output_hidden_size", config.output_hidden_size),
-            ("adapter_kernel_size", config.adapter_kernel_size),
-            ("adapter_stride", config.adapter_stride),
-            ("adapter_attn_dim", config.adapter_attn_dim.unwrap_or(1)),
             ("classifier_proj_size", config.classifier_proj_size),
         ],
     )?;

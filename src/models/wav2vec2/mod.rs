@@ -1,13 +1,18 @@
 //! wav2vec 2.0 and its heirs: strided convolutions over raw audio, convolutional positions, a transformer encoder.
+//!
+//! [`SpeechSpec`] says what varies: the norms of convolutions and frames ([`FeatureSpec`]), how positions are made, where
+//! layers normalise, what follows the transformer. Heads read any of them.
 
 mod config;
 mod features;
 mod heads;
+mod hubert;
 mod pretraining;
 
-pub use config::{FeatureNorm, Wav2Vec2Config};
+pub use config::{FeatureNorm, SpeechConfig, Wav2Vec2Config};
 pub use features::{ChannelNorm, FeatureEncoder, FeatureSpec, Frames};
 pub use heads::{ClassifierSpec, XVectorSpec, clip_classifier, ctc, frame_classifier, x_vector};
+pub use hubert::{Hubert, HubertConfig, hubert};
 pub use pretraining::{QuantizerSpec, pretraining};
 
 use tch::{Kind, Tensor};
@@ -17,8 +22,8 @@ use crate::inputs::{Argument, Dim, Values};
 use crate::model::{Architecture, Head, Module};
 use crate::nn::heads::{Bare, Body, Features, Headed};
 use crate::nn::{
-    Activation, AttentionSpec, Context, Conv, ConvSpec, LayerSpec, Linear, Mask, MlpSpec, Norm, NormSpec, Placement,
-    Stack, StackSpec,
+    Activation, AttentionSpec, BatchNorm, Context, Conv, ConvSpec, LayerSpec, Linear, Mask, MlpSpec, Norm, NormSpec,
+    Placement, Stack, StackSpec,
 };
 use crate::tasks;
 use crate::weights::{NameTable, Weights};
@@ -40,11 +45,13 @@ pub struct SpeechSpec {
     /// The convolutions over raw audio.
     pub features: FeatureSpec,
     /// The normalisation of frames before they are projected to the transformer's width.
-    pub projection_norm: NormSpec,
+    pub projection_norm: Option<NormSpec>,
     /// Width of the transformer.
     pub hidden: i64,
     /// The convolution whose output is added as positions; an even kernel makes one frame too many, which is cut.
     pub position: ConvSpec<1>,
+    /// Whether its input is normalised over the batch's statistics in training.
+    pub position_norm: bool,
     /// The activation after it.
     pub position_activation: Activation,
     /// The normalisation of what enters the transformer.
@@ -105,20 +112,36 @@ impl SpeechSpec {
 
 /// What wav2vec 2.0 is made of.
 pub fn spec(config: &Wav2Vec2Config) -> SpeechSpec {
+    let mut spec = plain("wav2vec2", config);
+    let adapter = |width| {
+        let mlp = MlpSpec::plain(config.hidden_size, width, Activation::Relu);
+        (NormSpec::layer(1e-5), mlp)
+    };
+    let language = config.adapter_attn_dim.filter(|_| config.do_stable_layer_norm).map(adapter);
+    spec.stack.layers.iter_mut().for_each(|layer| layer.adapter = language);
+    spec.adapter = config.add_adapter.then_some(AdapterSpec {
+        inputs: config.hidden_size,
+        outputs: config.output_hidden_size,
+        layers: config.num_adapter_layers,
+        kernel: config.adapter_kernel_size,
+        stride: config.adapter_stride,
+    });
+    spec
+}
+
+/// What speech encoders over raw audio have in common; `name` is the architecture's.
+pub fn plain(name: &'static str, config: &SpeechConfig) -> SpeechSpec {
     let norm = NormSpec::layer(config.layer_norm_eps);
     let stable = config.do_stable_layer_norm;
     let mlp = MlpSpec::plain(config.hidden_size, config.intermediate_size, config.hidden_act);
-    let language =
-        |width| (NormSpec::layer(1e-5), MlpSpec { intermediate: width, activation: Activation::Relu, ..mlp });
     let attention = AttentionSpec::even(config.hidden_size, config.num_attention_heads);
     let layer = LayerSpec {
         placement: if stable { Placement::Pre } else { Placement::Post },
-        adapter: config.adapter_attn_dim.filter(|_| stable).map(language),
         ..LayerSpec::new(attention, mlp, norm)
     };
     let kernel = config.num_conv_pos_embeddings;
     SpeechSpec {
-        name: "wav2vec2",
+        name,
         features: FeatureSpec::new(
             config.feat_extract_norm,
             &config.conv_dim,
@@ -126,7 +149,7 @@ pub fn spec(config: &Wav2Vec2Config) -> SpeechSpec {
             config.conv_bias,
             config.feat_extract_activation,
         ),
-        projection_norm: norm,
+        projection_norm: Some(norm),
         hidden: config.hidden_size,
         position: ConvSpec {
             padding: [kernel / 2],
@@ -134,18 +157,13 @@ pub fn spec(config: &Wav2Vec2Config) -> SpeechSpec {
             weight_norm: Some(2),
             ..ConvSpec::new(config.hidden_size, config.hidden_size, [kernel])
         },
+        position_norm: false,
         position_activation: config.feat_extract_activation,
         input_norm: (!stable).then_some(norm),
         stack: StackSpec { layers: vec![layer; config.num_hidden_layers as usize], final_norm: stable.then_some(norm) },
         masked: config.mask_time_prob > 0.0 || config.mask_feature_prob > 0.0,
         augment: config.apply_spec_augment,
-        adapter: config.add_adapter.then_some(AdapterSpec {
-            inputs: config.hidden_size,
-            outputs: config.output_hidden_size,
-            layers: config.num_adapter_layers,
-            kernel: config.adapter_kernel_size,
-            stride: config.adapter_stride,
-        }),
+        adapter: None,
     }
 }
 
@@ -156,6 +174,7 @@ fn names() -> NameTable {
         ("projection_norm", "feature_projection.layer_norm"),
         ("projection", "feature_projection.projection"),
         ("position", "encoder.pos_conv_embed.conv"),
+        ("position_norm", "encoder.pos_conv_embed.batch_norm"),
         ("norm", "encoder.layer_norm"),
         ("layers", "encoder.layers"),
         ("layers.*.attention.q", "encoder.layers.*.attention.q_proj"),
@@ -178,9 +197,10 @@ pub struct SpeechBody {
     spec: SpeechSpec,
     frames: Frames,
     features: FeatureEncoder,
-    projection_norm: Norm,
+    projection_norm: Option<Norm>,
     projection: Linear,
     masked: Option<Weight>,
+    position_norm: Option<BatchNorm>,
     position: Conv<1>,
     input_norm: Option<Norm>,
     stack: Stack,
@@ -200,10 +220,13 @@ impl SpeechBody {
         Self {
             frames: spec.frames(),
             features: FeatureEncoder::load(&weights.at("features"), &spec.features),
-            projection_norm: Norm::load(&weights.at("projection_norm"), spec.projection_norm, channels),
+            projection_norm: spec
+                .projection_norm
+                .map(|norm| Norm::load(&weights.at("projection_norm"), norm, channels)),
             projection: Linear::load(&weights.at("projection"), channels, spec.hidden, true),
             masked: weights.weight_if(spec.masked, "masked_spec_embed", &[spec.hidden]),
             position: Conv::load(&weights.at("position"), spec.position),
+            position_norm: spec.position_norm.then(|| BatchNorm::load(&weights.at("position_norm"), spec.hidden, 1e-5)),
             input_norm: spec.input_norm.map(norm),
             stack: Stack::load(&weights, &spec.stack),
             adapter: spec.adapter.map(|adapter| Adapter::load(&weights.at("adapter"), adapter)),
@@ -244,7 +267,9 @@ impl SpeechBody {
     }
 
     fn positions(&self, x: &Tensor) -> Tensor {
-        let positions = self.position.forward(&x.transpose(1, 2)).narrow(2, 0, x.size()[1]);
+        let frames = x.transpose(1, 2);
+        let frames = self.position_norm.as_ref().map_or_else(|| frames.shallow_clone(), |norm| norm.forward(&frames));
+        let positions = self.position.forward(&frames).narrow(2, 0, x.size()[1]);
         self.spec.position_activation.apply(&positions).transpose(1, 2)
     }
 }
@@ -263,7 +288,8 @@ impl Body for SpeechBody {
     fn run(&self, inputs: &Inputs, _: Option<&mut Cache>) -> Result<Features> {
         let frames = self.features.forward(inputs.need("input_values")?);
         let real = inputs.get("attention_mask").map(|mask| self.frames.mask(mask, frames.size()[1]));
-        let extracted = self.projection_norm.forward(&frames);
+        let extracted =
+            self.projection_norm.as_ref().map_or_else(|| frames.shallow_clone(), |norm| norm.forward(&frames));
         let mut x = self.mask_frames(self.projection.forward(&extracted), inputs.get("mask_time_indices"))?;
         if let Some(real) = &real {
             x = x.masked_fill(&real.logical_not().unsqueeze(-1), 0.0);
@@ -323,7 +349,8 @@ impl Adapter {
     }
 }
 
-fn classifier(config: &Wav2Vec2Config) -> ClassifierSpec {
+/// What the classification heads of `config` are made of.
+pub fn classifier(config: &SpeechConfig) -> ClassifierSpec {
     ClassifierSpec {
         labels: config.num_labels,
         projection: config.classifier_proj_size,

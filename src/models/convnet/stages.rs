@@ -23,22 +23,33 @@ impl ConvNormSpec {
     }
 }
 
-/// A block: convolutions one after the other, whose result is added to the block's input.
+/// A block: convolutions one after the other, whose result is added to a shortcut.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ResidualSpec {
     /// The convolutions.
     pub convs: Vec<ConvNormSpec>,
-    /// What brings the input to the shape of the result.
-    pub shortcut: Option<ConvNormSpec>,
+    /// What the result is added to.
+    pub shortcut: ShortcutSpec,
     /// Activation of the sum.
     pub activation: Activation,
+}
+
+/// What the result of a block is added to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ShortcutSpec {
+    /// The block's input.
+    Input,
+    /// The input brought to the shape of the result.
+    Projected(ConvNormSpec),
+    /// Nothing.
+    None,
 }
 
 /// A network in stages of blocks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StagesSpec {
-    /// What comes before the stages.
-    pub stem: ConvNormSpec,
+    /// The convolutions before the stages.
+    pub stem: Vec<ConvNormSpec>,
     /// The blocks of each stage.
     pub stages: Vec<Vec<ResidualSpec>>,
 }
@@ -71,20 +82,34 @@ impl ConvNorm {
     }
 }
 
+/// The convolutions `0`, `1`, … of a list.
+fn load_list(weights: &Weights, specs: &[ConvNormSpec]) -> Vec<ConvNorm> {
+    specs.iter().enumerate().map(|(at, conv)| ConvNorm::load(&weights.layer(at), conv)).collect()
+}
+
 #[derive(Debug)]
 struct Residual {
     convs: Vec<ConvNorm>,
-    shortcut: Option<ConvNorm>,
+    shortcut: Shortcut,
     activation: Activation,
+}
+
+#[derive(Debug)]
+enum Shortcut {
+    Input,
+    Projected(ConvNorm),
+    None,
 }
 
 impl Residual {
     fn load(weights: &Weights, spec: &ResidualSpec) -> Self {
-        let convs = weights.at("convs");
-        let shortcut = spec.shortcut.as_ref();
         Self {
-            convs: spec.convs.iter().enumerate().map(|(at, conv)| ConvNorm::load(&convs.layer(at), conv)).collect(),
-            shortcut: shortcut.map(|shortcut| ConvNorm::load(&weights.at("shortcut"), shortcut)),
+            convs: load_list(&weights.at("convs"), &spec.convs),
+            shortcut: match &spec.shortcut {
+                ShortcutSpec::Input => Shortcut::Input,
+                ShortcutSpec::Projected(conv) => Shortcut::Projected(ConvNorm::load(&weights.at("shortcut"), conv)),
+                ShortcutSpec::None => Shortcut::None,
+            },
             activation: spec.activation,
         }
     }
@@ -92,8 +117,9 @@ impl Residual {
     fn forward(&self, x: &Tensor) -> Tensor {
         let inner = self.convs.iter().fold(x.shallow_clone(), |x, conv| conv.forward(&x));
         let sum = match &self.shortcut {
-            Some(shortcut) => inner + shortcut.forward(x),
-            None => inner + x,
+            Shortcut::Projected(shortcut) => inner + shortcut.forward(x),
+            Shortcut::Input => inner + x,
+            Shortcut::None => inner,
         };
         self.activation.apply(&sum)
     }
@@ -102,12 +128,12 @@ impl Residual {
 /// A [`StagesSpec`] with its parameters.
 #[derive(Debug)]
 pub struct Stages {
-    stem: ConvNorm,
+    stem: Vec<ConvNorm>,
     stages: Vec<Vec<Residual>>,
 }
 
 impl Stages {
-    /// Loads `stem` and `stages.N.N`.
+    /// Loads `stem.N` and `stages.N.N`.
     pub fn load(weights: &Weights, spec: &StagesSpec) -> Self {
         let list = weights.at("stages");
         let stage = |at: usize, blocks: &[ResidualSpec]| {
@@ -115,14 +141,14 @@ impl Stages {
             blocks.iter().enumerate().map(|(at, block)| Residual::load(&list.layer(at), block)).collect()
         };
         Self {
-            stem: ConvNorm::load(&weights.at("stem"), &spec.stem),
+            stem: load_list(&weights.at("stem"), &spec.stem),
             stages: spec.stages.iter().enumerate().map(|(at, blocks)| stage(at, blocks)).collect(),
         }
     }
 
-    /// `[batch, channels, height, width]` to what the first convolution makes of it.
+    /// `[batch, channels, height, width]` to what the stem makes of it.
     pub fn stem(&self, image: &Tensor) -> Tensor {
-        self.stem.forward(image)
+        self.stem.iter().fold(image.shallow_clone(), |x, conv| conv.forward(&x))
     }
 
     /// Passes `x` through all stages: `x`, then the output of each.
