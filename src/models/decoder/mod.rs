@@ -98,8 +98,8 @@ impl DecoderSpec {
         }
     }
 
-    /// The same with a head over the vocabulary that uses the table of token embeddings where `tied`, and heads of
-    /// `labels` labels, of whose rows `pad_token` fills the rest.
+    /// The same with a head over the vocabulary that uses the table of token embeddings where `tied`, and others of
+    /// `labels` labels; `pad_token` fills rows up.
     pub fn with_heads(self, tied: bool, labels: i64, pad_token: Option<i64>) -> Self {
         Self { lm_head: LmHead { tied, ..self.lm_head }, labels, pad_token, ..self }
     }

@@ -32,15 +32,16 @@ crate::config! {
     }
     ignored: ["hidden_dropout", "attention_dropout"]
     aliases: [("num_hidden_layers", "n_layer"), ("num_attention_heads", "n_head")]
-    upgrade: |fields, _: &_| Ok(old_width(fields));
+    upgrade: |fields, _: &_| old_width(fields);
     validate: validate;
 }
 
 /// Takes `n_embed`, where it is given, for `hidden_size`.
-pub fn old_width(fields: &mut Map<String, Value>) {
+pub fn old_width(fields: &mut Map<String, Value>) -> Result<()> {
     if let Some(width) = fields.remove("n_embed").filter(|width| !width.is_null()) {
         fields.insert("hidden_size".into(), width);
     }
+    Ok(())
 }
 
 fn validate(config: &BloomConfig) -> Result<()> {

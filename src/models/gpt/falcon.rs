@@ -54,7 +54,7 @@ crate::config! {
 
 fn upgrade(fields: &mut Map<String, Value>, default: &FalconConfig) -> Result<()> {
     rope::upgrade(fields, default.rope_parameters.rope_theta, default.max_position_embeddings);
-    bloom::old_width(fields);
+    bloom::old_width(fields)?;
     let following = [
         ("num_kv_heads", "num_attention_heads", default.num_attention_heads, 1),
         ("ffn_hidden_size", "hidden_size", default.hidden_size, 4),

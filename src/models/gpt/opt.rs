@@ -80,9 +80,9 @@ pub fn spec(config: &OptConfig) -> Result<DecoderSpec> {
     let norm = if config.layer_norm_elementwise_affine { norm } else { norm.bare() };
     let bias = Biases::all(config.enable_bias);
     let attention = AttentionSpec { bias, ..AttentionSpec::even(hidden, config.num_attention_heads) };
-    let mlp = MlpSpec::plain(hidden, config.ffn_dim, config.activation_function);
+    let mlp =
+        MlpSpec { bias: config.enable_bias, ..MlpSpec::plain(hidden, config.ffn_dim, config.activation_function) };
     let placement = if config.do_layer_norm_before { Placement::Pre } else { Placement::Post };
-    let mlp = MlpSpec { bias: config.enable_bias, ..mlp };
     let layer = DecoderLayer::new(LayerSpec { placement, ..LayerSpec::new(attention, mlp, norm) });
     let layers = vec![layer; config.num_hidden_layers as usize];
     let last_norm = config.do_layer_norm_before && !config._remove_final_layer_norm;
