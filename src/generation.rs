@@ -49,7 +49,10 @@ impl Model {
                 format!("`{}` does not generate; load a class with a language model head", self.class()),
             )
         })?;
-        catch(|| tch::no_grad(|| Decoding::start(self, generation, inputs)?.run(options)))
+        catch(|| {
+            let _guard = tch::no_grad_guard();
+            Decoding::start(self, generation, inputs)?.run(options)
+        })
     }
 
     fn argument(&self, name: &str) -> Option<&Argument> {
@@ -69,7 +72,7 @@ struct Decoding<'a> {
     ids: Tensor,
     /// Which of them are real, where a mask was given.
     mask: Option<Tensor>,
-    /// Positions of the tokens of the prompt, where they do not simply count from 0.
+    /// Positions of all ids, where they do not simply count from 0.
     positions: Option<Tensor>,
     cache: Cache,
 }
@@ -120,14 +123,20 @@ impl<'a> Decoding<'a> {
         let pad = pad.or(options.eos_token_ids.first().copied()).unwrap_or(0);
         let mut ended = Tensor::zeros([self.ids.size()[0], 1], (Kind::Bool, self.ids.device()));
         for step in 0..options.max_new_tokens {
-            let inputs = self.step(step == 0);
+            let outgrown = |limit| self.ids.size()[1] > limit && self.cache.len() <= limit;
+            let anew = step == 0 || self.model.module().renewed_beyond().is_some_and(outgrown);
+            if anew {
+                self.cache = Cache::new();
+            }
+            let inputs = self.step(anew);
             let outputs = self.model.forward_cached(&inputs, &mut self.cache)?;
             let logits =
                 outputs.get("logits").ok_or_else(|| Error::input("class", "returns no `logits` to choose from"))?;
             let next = logits.select(1, -1).argmax(-1, true).masked_fill(&ended, pad);
             self.ids = Tensor::cat(&[&self.ids, &next], 1);
             self.mask = self.mask.map(|mask| Tensor::cat(&[&mask, &mask.narrow(1, 0, 1).ones_like()], 1));
-            self.positions = self.positions.map(|positions| positions.narrow(-1, -1, 1) + 1);
+            let more = |positions: Tensor| Tensor::cat(&[&positions, &(positions.narrow(-1, -1, 1) + 1)], -1);
+            self.positions = self.positions.map(more);
             if !options.eos_token_ids.is_empty() {
                 ended = ended.logical_or(&Tensor::isin(&next, &ends, true, false));
                 if ended.all().int64_value(&[]) != 0 {
@@ -138,7 +147,7 @@ impl<'a> Decoding<'a> {
         Ok(self.ids)
     }
 
-    /// The inputs of the next step: the whole prompt first, then one token at a time.
+    /// The inputs of the next step: all tokens where there is nothing in the cache, one at a time after that.
     fn step(&mut self, first: bool) -> Inputs {
         let mut inputs = self.lasting.clone().with_flag("logits_to_keep", 1);
         for (name, tensor) in self.once.iter().filter(|_| first) {
@@ -149,6 +158,7 @@ impl<'a> Decoding<'a> {
             inputs.insert("token_type_ids", segments.narrow(-1, -1, 1));
         }
         let ids = if first { self.ids.shallow_clone() } else { self.ids.narrow(1, -1, 1) };
+        let last = |positions: &Tensor| if first { positions.shallow_clone() } else { positions.narrow(-1, -1, 1) };
         let mask = match self.generation {
             Generation::DecoderOnly => "attention_mask",
             Generation::EncoderDecoder { .. } => "decoder_attention_mask",
@@ -156,7 +166,7 @@ impl<'a> Decoding<'a> {
         inputs
             .with(ids_name(self.generation), ids)
             .with_opt(mask, self.mask.as_ref())
-            .with_opt("position_ids", self.positions.as_ref())
+            .with_opt("position_ids", self.positions.as_ref().map(last).as_ref())
     }
 
     /// Whether prompt and new tokens fit into the model's positions; the last token is never passed in.

@@ -13,6 +13,7 @@ REGISTRY = ROOT / "registry"
 CASES = ROOT / "cases"
 
 LAYERS = re.compile(r"num_hidden_layers|n_layers?|num_layers|depths?|(num_)?(encoder|decoder)_(num_hidden_)?layers")
+LAYER_LISTS = re.compile(r"(mlp_)?layer_types")
 GENERATING = {
     "text-generation", "text2text-generation", "automatic-speech-recognition", "image-text-to-text", "image-to-text",
     "any-to-any", "audio-text-to-text", "video-text-to-text",
@@ -73,6 +74,8 @@ def lowered(sizes: dict[str, Any]) -> dict[str, Any]:
             return lowered(value)
         if LAYERS.fullmatch(key):
             return [1] * len(value) if isinstance(value, list) else 1
+        if LAYER_LISTS.fullmatch(key):
+            return value[:1]
         return value
 
     return {key: low(key, value) for key, value in sizes.items()}

@@ -82,22 +82,29 @@ pub enum QkScope {
     Heads,
     /// Each head, with parameters of its own.
     EachHead,
+    /// The same, where a checkpoint lists the heads one by one.
+    EachHeadListed,
     /// All heads together.
     Projection,
 }
 
 impl QkNorm {
+    /// `norm` of what `scope` says, before the rotation.
+    pub fn new(norm: NormSpec, scope: QkScope) -> Self {
+        Self { norm, scope, rotated: false }
+    }
+
     /// `norm` of each head before the rotation, its parameters shared.
     pub fn heads(norm: NormSpec) -> Self {
-        Self { norm, scope: QkScope::Heads, rotated: false }
+        Self::new(norm, QkScope::Heads)
     }
 
     /// Loads the normalisation of `heads` heads of `head_dim`.
     fn load(self, weights: &Weights, heads: i64, head_dim: i64) -> Norm {
         match self.scope {
             QkScope::Heads => Norm::load(weights, self.norm, head_dim),
-            // Against `[batch, heads, tokens, head_dim]`.
-            QkScope::EachHead => Norm::load_each(weights, self.norm, &[heads, 1, head_dim]),
+            QkScope::EachHead => Norm::load_heads(weights, self.norm, heads, head_dim),
+            QkScope::EachHeadListed => Norm::load_list(weights, self.norm, heads, head_dim),
             QkScope::Projection => Norm::load(weights, self.norm, heads * head_dim),
         }
     }
@@ -148,6 +155,10 @@ pub struct Attend<'a> {
     pub bias: Option<&'a Tensor>,
     /// Rotates queries and keys by their positions.
     pub rotation: Option<&'a Rotation>,
+    /// Added to what queries (and in self-attention keys) are made of, but not values: `[batch or 1, tokens, hidden]`.
+    pub positions: Option<&'a Tensor>,
+    /// Added to what the keys of another sequence are made of.
+    pub memory_positions: Option<&'a Tensor>,
     /// Whether the attention weights are wanted.
     pub weights: bool,
 }
@@ -209,8 +220,15 @@ impl Attention {
     pub fn forward(&self, x: &Tensor, attend: Attend, past: Option<&mut KeyValues>) -> (Tensor, Option<Tensor>) {
         let Projection::Own(projection) = &self.projection else { return self.forward_cross(x, x, attend, None) };
         let AttentionSpec { heads, kv_heads, head_dim, .. } = self.spec;
-        let projected = projection.forward(x);
         let (q_width, width) = (heads * head_dim, (heads + 2 * kv_heads) * head_dim);
+        let projected = match attend.positions {
+            Some(positions) => {
+                let keys = q_width + kv_heads * head_dim;
+                let qk = projection.forward_some(&(x + positions), 0, keys);
+                Tensor::cat(&[qk, projection.forward_some(x, keys, projection.outputs() - keys)], 2)
+            }
+            None => projection.forward(x),
+        };
         let (qkv, gate) = match self.spec.gate {
             Some(_) => (projected.narrow(2, 0, width), Some(projected.slice(2, width, None, 1).sigmoid())),
             None => (projected, None),
@@ -263,9 +281,21 @@ impl Attention {
             Some(norms) => norm(norms).forward(&heads),
             None => heads,
         };
-        let q = normed(self.split_heads(&q.forward(x)), |(q, _)| q);
+        let q = match attend.positions {
+            Some(positions) => q.forward(&(x + positions)),
+            None => q.forward(x),
+        };
+        let q = normed(self.split_heads(&q), |(q, _)| q);
         let project = || {
-            let kv = self.split_heads(&kv.forward(memory));
+            let kv = match attend.memory_positions {
+                Some(positions) => {
+                    let width = self.spec.kv_heads * self.spec.head_dim;
+                    let k = kv.forward_some(&(memory + positions), 0, width);
+                    Tensor::cat(&[k, kv.forward_some(memory, width, width)], 2)
+                }
+                None => kv.forward(memory),
+            };
+            let kv = self.split_heads(&kv);
             let k = normed(kv.narrow(1, 0, self.spec.kv_heads), |(_, k)| k);
             (k, kv.narrow(1, self.spec.kv_heads, self.spec.kv_heads))
         };
@@ -428,7 +458,8 @@ pub fn masked_bias(bias: &Tensor, mask: &Mask, queries: i64, keys: i64) -> Tenso
     }
 }
 
-fn lowest(kind: Kind) -> f64 {
+/// The lowest finite number of `kind`.
+pub fn lowest(kind: Kind) -> f64 {
     match kind {
         Kind::Half => -65504.0,
         Kind::BFloat16 => f64::from(half::bf16::MIN),

@@ -33,6 +33,11 @@ pub trait Body: Debug + Send + Sync {
     fn width(&self) -> Option<i64> {
         None
     }
+
+    /// As [`Module::renewed_beyond`].
+    fn renewed_beyond(&self) -> Option<i64> {
+        None
+    }
 }
 
 /// What a body computes.
@@ -103,6 +108,10 @@ impl<B: Body, R: Readout> Module for Headed<B, R> {
 
     fn width(&self) -> Option<i64> {
         self.body.width()
+    }
+
+    fn renewed_beyond(&self) -> Option<i64> {
+        self.body.renewed_beyond()
     }
 }
 

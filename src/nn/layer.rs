@@ -1,7 +1,9 @@
 use tch::Tensor;
 use tch_transformers_native::Weight;
 
-use super::{Attention, AttentionSpec, Context, Mlp, MlpSpec, Norm, NormSpec};
+use super::{
+    Attention, AttentionSpec, Context, LatentAttention, LatentAttentionSpec, Mlp, MlpSpec, Moe, MoeSpec, Norm, NormSpec,
+};
 use crate::cache::LayerCache;
 use crate::weights::Weights;
 
@@ -36,6 +38,8 @@ pub enum Arrangement {
 pub enum MixerSpec {
     /// Attention.
     Attention(AttentionSpec),
+    /// Attention whose keys and values come from one narrow vector per token.
+    Latent(LatentAttentionSpec),
 }
 
 /// What works on each token of a layer by itself.
@@ -43,6 +47,8 @@ pub enum MixerSpec {
 pub enum FeedForwardSpec {
     /// The same network for every token.
     Mlp(MlpSpec),
+    /// A mixture of networks, a few of which see a token.
+    Moe(Box<MoeSpec>),
     /// Nothing: the layer is its mixer alone.
     None,
 }
@@ -99,6 +105,7 @@ impl LayerSpec {
     pub fn attention(&mut self) -> Option<&mut AttentionSpec> {
         match &mut self.mixer {
             MixerSpec::Attention(attention) => Some(attention),
+            MixerSpec::Latent(_) => None,
         }
     }
 }
@@ -107,12 +114,14 @@ impl LayerSpec {
 #[derive(Debug)]
 enum Mixer {
     Attention(Attention),
+    Latent(LatentAttention),
 }
 
 impl Mixer {
     fn load(weights: &Weights, spec: &MixerSpec) -> Self {
         match spec {
             MixerSpec::Attention(spec) => Self::Attention(Attention::load(weights, *spec)),
+            MixerSpec::Latent(spec) => Self::Latent(LatentAttention::load(weights, *spec)),
         }
     }
 
@@ -120,6 +129,7 @@ impl Mixer {
     fn forward(&self, x: &Tensor, context: &Context, state: Option<&mut LayerCache>) -> (Tensor, Option<Tensor>) {
         match self {
             Self::Attention(attention) => attention.forward(x, context.attend(), state.map(|state| &mut state.past)),
+            Self::Latent(attention) => attention.forward(x, context.attend(), state.map(|state| &mut state.past)),
         }
     }
 }
@@ -128,20 +138,27 @@ impl Mixer {
 #[derive(Debug)]
 enum FeedForward {
     Mlp(Mlp),
+    Moe(Box<Moe>),
 }
 
 impl FeedForward {
     fn load(weights: &Weights, spec: &FeedForwardSpec) -> Option<Self> {
         match spec {
             FeedForwardSpec::Mlp(spec) => Some(Self::Mlp(Mlp::load(weights, *spec))),
+            FeedForwardSpec::Moe(spec) => Some(Self::Moe(Box::new(Moe::load(weights, spec)))),
             FeedForwardSpec::None => None,
         }
     }
 
-    /// `[batch, tokens, hidden]` to the same shape.
-    fn forward(&self, x: &Tensor) -> Tensor {
+    /// `[batch, tokens, hidden]` to the same shape; what a router said is left in `routed`.
+    fn forward(&self, x: &Tensor, routed: &mut Option<Tensor>) -> Tensor {
         match self {
             Self::Mlp(mlp) => mlp.forward(x),
+            Self::Moe(moe) => {
+                let (mixed, logits) = moe.forward(x);
+                *routed = Some(logits);
+                mixed
+            }
         }
     }
 }
@@ -230,6 +247,8 @@ pub struct LayerOutput {
     pub attention: Option<Tensor>,
     /// Of cross attention.
     pub cross_attention: Option<Tensor>,
+    /// What the router of the feed-forward said, where there is one; `[batch * tokens, experts]`.
+    pub routed: Option<Tensor>,
 }
 
 impl Layer {
@@ -273,13 +292,14 @@ impl Layer {
                 output
             });
         }
+        let mut routed = None;
         if let Some((feed_forward, frame)) = &self.feed_forward {
-            x = frame.around(&x, |x| feed_forward.forward(x));
+            x = frame.around(&x, |x| feed_forward.forward(x, &mut routed));
         }
         if let Some((norm, adapter)) = &self.adapter {
             x = &x + adapter.forward(&norm.forward(&x));
         }
-        LayerOutput { hidden: x, attention, cross_attention }
+        LayerOutput { hidden: x, attention, cross_attention, routed }
     }
 
     /// Mixer and feed-forward side by side.
@@ -287,10 +307,11 @@ impl Layer {
         let entered = self.mixer_frame.enter(x);
         let (mixed, attention) = self.mixer.forward(&entered, context, cache);
         let mut hidden = self.mixer_frame.leave(mixed);
+        let mut routed = None;
         if let Some((feed_forward, frame)) = &self.feed_forward {
             let entered = if frame.norm.is_some() { frame.enter(x) } else { entered };
-            hidden = frame.leave(feed_forward.forward(&entered)) + hidden;
+            hidden = frame.leave(feed_forward.forward(&entered, &mut routed)) + hidden;
         }
-        LayerOutput { hidden: hidden + x, attention, cross_attention: None }
+        LayerOutput { hidden: hidden + x, attention, cross_attention: None, routed }
     }
 }

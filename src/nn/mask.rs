@@ -61,14 +61,16 @@ impl Mask {
         })
     }
 
-    /// Each of `tokens` tokens may attend to real ones on both sides, fewer than `window` places away where there is a
-    /// window.
+    /// Each of `queries` tokens after `past` earlier ones may attend to real ones on both sides, fewer than `window`
+    /// places away where there is a window.
     ///
-    /// `attention_mask` is `[batch, tokens]`.
-    pub fn near(attention_mask: Option<&Tensor>, tokens: i64, window: Option<i64>, like: &Tensor) -> Self {
-        let Some(window) = window.filter(|window| *window < tokens) else { return Self::padding(attention_mask) };
-        let positions = Tensor::arange(tokens, (Kind::Int64, like.device()));
-        let allowed = (positions.unsqueeze(1) - positions).abs().lt(window).unsqueeze(0).unsqueeze(0);
+    /// `attention_mask` is `[batch, past + queries]`.
+    pub fn near(attention_mask: Option<&Tensor>, queries: i64, past: i64, window: Option<i64>, like: &Tensor) -> Self {
+        let keys = past + queries;
+        let Some(window) = window.filter(|window| *window < keys) else { return Self::padding(attention_mask) };
+        let positions = Tensor::arange(keys, (Kind::Int64, like.device()));
+        let query = positions.narrow(0, past, queries).unsqueeze(1);
+        let allowed = (query - positions).abs().lt(window).unsqueeze(0).unsqueeze(0);
         Self::Allowed(match real_tokens(attention_mask) {
             Some(real) => allowed.logical_and(&real),
             None => allowed,

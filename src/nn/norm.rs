@@ -32,6 +32,8 @@ pub enum NormScale {
     None,
     /// A weight per element; a root mean square is rounded to its kind first.
     Weight,
+    /// A weight per element, before rounding.
+    WideWeight,
     /// One more than a weight per element, before rounding, as Gemma does.
     OnePlusWeight,
 }
@@ -52,6 +54,11 @@ impl NormSpec {
         Self { bias: false, ..self }
     }
 
+    /// The same scaled before it is rounded.
+    pub fn wide(self) -> Self {
+        Self { scale: NormScale::WideWeight, ..self }
+    }
+
     /// The same scaled by one more than its weight.
     pub fn one_plus(self) -> Self {
         Self { scale: NormScale::OnePlusWeight, ..self }
@@ -68,6 +75,8 @@ impl NormSpec {
 pub struct Norm {
     spec: NormSpec,
     size: i64,
+    /// Heads with parameters of their own.
+    heads: Option<i64>,
     weight: Option<Weight>,
     bias: Option<Weight>,
 }
@@ -75,28 +84,54 @@ pub struct Norm {
 impl Norm {
     /// Loads `weight` (and `bias`) `[size]`, which old checkpoints call `gamma` and `beta`.
     pub fn load(weights: &Weights, spec: NormSpec, size: i64) -> Self {
-        Self::load_each(weights, spec, &[size])
-    }
-
-    /// As [`Norm::load`], with parameters of `shape`, whose last dimension is normalised: one for each head, say.
-    pub fn load_each(weights: &Weights, spec: NormSpec, shape: &[i64]) -> Self {
         let old = weights.has("gamma") || weights.has("beta");
         let (weight, bias) = if old { ("gamma", "beta") } else { ("weight", "bias") };
         Self {
             spec,
-            size: shape.last().copied().unwrap_or(0),
-            weight: weights.weight_if(spec.scale != NormScale::None, weight, shape),
-            bias: weights.weight_if(spec.bias, bias, shape),
+            size,
+            heads: None,
+            weight: weights.weight_if(spec.scale != NormScale::None, weight, &[size]),
+            bias: weights.weight_if(spec.bias, bias, &[size]),
+        }
+    }
+
+    /// Loads `weight` (and `bias`) `[heads, size]` for `[batch, heads, …, size]`.
+    pub fn load_heads(weights: &Weights, spec: NormSpec, heads: i64, size: i64) -> Self {
+        Self {
+            spec,
+            size,
+            heads: Some(heads),
+            weight: weights.weight_if(spec.scale != NormScale::None, "weight", &[heads, size]),
+            bias: weights.weight_if(spec.bias, "bias", &[heads, size]),
+        }
+    }
+
+    /// As [`Norm::load_heads`] from `norms.N.weight` (and `norms.N.bias`) `[size]`, one for each head.
+    pub fn load_list(weights: &Weights, spec: NormSpec, heads: i64, size: i64) -> Self {
+        let places: Vec<_> = (0..heads).map(|head| format!("norms.{head}")).collect();
+        let parts: Vec<_> = places.iter().map(|place| (place.as_str(), size)).collect();
+        let all = |wanted: bool, name: &str| wanted.then(|| weights.fused(&parts, name, &[]));
+        Self {
+            spec,
+            size,
+            heads: Some(heads),
+            weight: all(spec.scale != NormScale::None, "weight"),
+            bias: all(spec.bias, "bias"),
         }
     }
 
     /// Normalises the last dimension.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let NormSpec { kind, eps, scale, .. } = self.spec;
-        let (weight, bias) = (self.weight.as_deref(), self.bias.as_deref());
+        let shaped = |parameter: &Option<Weight>| {
+            let parameter = parameter.as_deref()?;
+            let heads = self.heads.map(|heads| parameter.view([heads, 1, self.size]));
+            Some(heads.unwrap_or_else(|| parameter.shallow_clone()))
+        };
+        let (weight, bias) = (shaped(&self.weight), shaped(&self.bias));
         match (kind, scale) {
-            (NormKind::Layer, NormScale::None | NormScale::Weight) if weight.is_none_or(|weight| weight.dim() == 1) => {
-                x.layer_norm([self.size], weight, bias, eps, false)
+            (NormKind::Layer, NormScale::None | NormScale::Weight | NormScale::WideWeight) if self.heads.is_none() => {
+                x.layer_norm([self.size], weight.as_ref(), bias.as_ref(), eps, false)
             }
             (NormKind::Layer, _) => {
                 let unit = x.layer_norm([self.size], None::<&Tensor>, None::<&Tensor>, eps, false);
@@ -105,7 +140,10 @@ impl Norm {
                     (_, Some(weight)) => unit * weight,
                     (_, None) => unit,
                 };
-                bias.map_or_else(|| scaled.shallow_clone(), |bias| &scaled + bias)
+                match bias {
+                    Some(bias) => scaled + bias,
+                    None => scaled,
+                }
             }
             (NormKind::Rms, _) => {
                 let wide = x.to_kind(Kind::Float);
@@ -114,6 +152,7 @@ impl Norm {
                     (NormScale::OnePlusWeight, Some(weight)) => {
                         (unit * (weight.to_kind(Kind::Float) + 1.0)).to_kind(weight.kind())
                     }
+                    (NormScale::WideWeight, Some(weight)) => (unit * weight.to_kind(Kind::Float)).to_kind(x.kind()),
                     // In half precision the reference rounds before it scales, to the kind of the weights: sums that a
                     // block kept wide come in as float32.
                     (_, Some(weight)) => unit.to_kind(weight.kind()) * weight,

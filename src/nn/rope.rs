@@ -2,7 +2,7 @@
 
 mod parameters;
 
-pub use parameters::{RopeParameters, RopeType, upgrade};
+pub use parameters::{RopeParameters, RopeSettings, RopeType, upgrade};
 
 use std::f64::consts::TAU;
 
@@ -77,7 +77,7 @@ impl Rotation {
     }
 }
 
-/// Which frequencies rotate a head; from [`RopeParameters::spec`].
+/// Which frequencies rotate a head; from [`RopeSettings::spec`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct RopeSpec {
     /// Base of the geometric series of wavelengths.
@@ -148,6 +148,11 @@ pub enum RopeScaling {
 }
 
 impl RopeSpec {
+    /// The same with neighbours as pairs.
+    pub fn interleaved(self) -> Self {
+        Self { pairing: Pairing::Interleaved, ..self }
+    }
+
     /// Inverse frequencies `[width / 2]` for an input whose last position is `length - 1`.
     fn frequencies(&self, length: i64, device: Device) -> Tensor {
         // Every step in float, as in the reference: the angles of far positions show each rounding.

@@ -3,7 +3,7 @@ use serde_json::{Map, Value, json};
 use crate::Result;
 use crate::config::{divides, positive};
 use crate::nn::Activation;
-use crate::nn::rope::{self, RopeParameters, RopeSpec};
+use crate::nn::rope::{self, RopeParameters, RopeSettings, RopeSpec};
 
 crate::config! {
     /// What the configurations of decoders have in common; each architecture derives its own from it.
@@ -30,7 +30,7 @@ crate::config! {
         max_position_embeddings: i64 = 2048,
         /// Added to mean squares.
         rms_norm_eps: f64 = 1e-6,
-        /// Rotary positions.
+        /// Rotary positions, of all layers or for each type of them.
         rope_parameters: RopeParameters = RopeParameters::plain(10_000.0),
         /// Whether the head over the vocabulary uses the table of token embeddings.
         tie_word_embeddings: bool = false,
@@ -53,17 +53,30 @@ impl DecoderConfig {
         self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
     }
 
-    /// The frequencies of the rotary positions; `partial` as in [`RopeParameters::spec`].
+    /// The rotation of all layers; `partial` as in [`RopeSettings::spec`].
+    ///
+    /// # Errors
+    /// For parameters that are missing or out of range, and where layers differ.
+    pub fn rope(&self, partial: bool) -> Result<RopeSpec> {
+        self.rotation(self.rope_parameters.same("decoder")?, partial)
+    }
+
+    /// The rotation of the layers of type `kind`, where they rotate; `partial` as in [`RopeSettings::spec`].
     ///
     /// # Errors
     /// For parameters that are missing or out of range.
-    pub fn rope(&self, partial: bool) -> Result<RopeSpec> {
-        self.rope_parameters.spec("decoder", self.head_dim(), self.max_position_embeddings, partial)
+    pub fn rope_of(&self, kind: &str, partial: bool) -> Result<Option<RopeSpec>> {
+        let settings = self.rope_parameters.of_type("decoder", kind)?;
+        settings.map(|settings| self.rotation(settings, partial)).transpose()
+    }
+
+    fn rotation(&self, settings: &RopeSettings, partial: bool) -> Result<RopeSpec> {
+        settings.spec("decoder", self.head_dim(), self.max_position_embeddings, partial)
     }
 }
 
 fn upgrade(fields: &mut Map<String, Value>, default: &DecoderConfig) -> Result<()> {
-    rope::upgrade(fields, default.rope_parameters.rope_theta, default.max_position_embeddings);
+    rope::upgrade(fields, &default.rope_parameters, default.max_position_embeddings);
     let size = |field: &str, default: i64| fields.get(field).map_or(Some(default), Value::as_i64);
     let heads = size("num_attention_heads", default.num_attention_heads).filter(|heads| *heads > 0);
     let head_dim = size("hidden_size", default.hidden_size).zip(heads).map(|(hidden, heads)| hidden / heads);

@@ -1,16 +1,20 @@
 use super::{DecoderConfig, DecoderLayer, DecoderSpec, LmHead, Names};
 use crate::nn::rope::RopeSpec;
-use crate::nn::{AttentionSpec, LayerSpec, MlpSpec, NormSpec};
+use crate::nn::{AttentionSpec, FeedForwardSpec, LayerSpec, MlpSpec, NormSpec};
 use crate::weights::NameTable;
 
 /// Llama's shape, from which most decoders start: RMS norms before grouped attention with rotary positions and before a
 /// gated feed-forward, all layers alike.
 pub fn dense(config: &DecoderConfig, rope: RopeSpec) -> DecoderSpec {
-    let norm = NormSpec::rms(config.rms_norm_eps);
+    dense_with(config, Some(rope), NormSpec::rms(config.rms_norm_eps))
+}
+
+/// As [`dense`], with another norm, and rotations on all layers or none.
+pub fn dense_with(config: &DecoderConfig, rope: Option<RopeSpec>, norm: NormSpec) -> DecoderSpec {
     let (hidden, heads) = (config.hidden_size, config.num_attention_heads);
     let attention = AttentionSpec::grouped(hidden, heads, config.kv_heads(), config.head_dim());
     let mlp = MlpSpec::gated(hidden, config.intermediate_size, config.hidden_act);
-    let layer = DecoderLayer { rope: Some(rope), ..DecoderLayer::new(LayerSpec::new(attention, mlp, norm)) };
+    let layer = DecoderLayer { rope, ..DecoderLayer::new(LayerSpec::new(attention, mlp, norm)) };
     let layers = vec![layer; config.num_hidden_layers as usize];
     DecoderSpec {
         lm_head: LmHead { tied: config.tie_word_embeddings, bias: false },
@@ -36,4 +40,30 @@ pub fn names() -> NameTable {
         ("layers.*.mlp.up", "layers.*.mlp.up_proj"),
         ("layers.*.mlp.down", "layers.*.mlp.down_proj"),
     ])
+}
+
+impl DecoderSpec {
+    /// The same with queries, keys and values one after the other in the rows of `stored`, in layers that are all as
+    /// wide as the first.
+    pub fn with_fused_attention(mut self, stored: &'static str) -> Self {
+        let first = self.layers.first_mut().and_then(|layer| layer.layer.attention());
+        if let Some(AttentionSpec { heads, kv_heads, head_dim, .. }) = first.copied() {
+            let (q, kv) = (heads * head_dim, kv_heads * head_dim);
+            let parts = [("layers.*.attention.q", q), ("layers.*.attention.k", kv), ("layers.*.attention.v", kv)];
+            self.names.table = self.names.table.fused(stored, &parts, false);
+        }
+        self
+    }
+
+    /// The same with `gate` and `up` of the feed-forward one after the other in the rows of `stored`, in layers that are
+    /// all as wide as the first.
+    pub fn with_fused_gates(mut self, stored: &'static str) -> Self {
+        if let Some(FeedForwardSpec::Mlp(MlpSpec { intermediate, .. })) =
+            self.layers.first().map(|l| &l.layer.feed_forward)
+        {
+            let parts = [("layers.*.mlp.gate", *intermediate), ("layers.*.mlp.up", *intermediate)];
+            self.names.table = self.names.table.fused(stored, &parts, false);
+        }
+        self
+    }
 }

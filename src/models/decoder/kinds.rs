@@ -1,6 +1,7 @@
 use serde_json::{Map, Value};
 
 use super::DecoderSpec;
+use crate::nn::rope::RopeSpec;
 use crate::{Error, Result};
 
 /// A layer that sees all tokens before it, as `layer_types` calls it.
@@ -35,11 +36,38 @@ pub fn check_layer_types(model_type: &str, types: &[String], layers: i64, known:
     Ok(())
 }
 
+/// Checks that there is a window of at least one token (`sliding_window` of `model_type`) where one of `types` is
+/// [`SLIDING`].
+///
+/// # Errors
+/// [`Error::Config`] otherwise.
+pub fn check_window(model_type: &str, types: &[String], window: Option<i64>) -> Result<()> {
+    match window {
+        Some(1..) => Ok(()),
+        None if types.iter().all(|kind| kind != SLIDING) => Ok(()),
+        _ => {
+            let message = format!("must be 1 or more, which layers of type {SLIDING} need; got {window:?}");
+            Err(Error::config(model_type, "sliding_window", message))
+        }
+    }
+}
+
 impl DecoderSpec {
     /// The same with `window` on the layers that `types` calls [`SLIDING`].
     pub fn with_windows(self, types: &[String], window: Option<i64>) -> Self {
         self.with_layers(|index, layer| {
             layer.window = window.filter(|_| types.get(index).is_some_and(|kind| kind == SLIDING));
         })
+    }
+
+    /// The same with the rotation that `rope` gives for the type of each layer, which `types` says.
+    ///
+    /// # Errors
+    /// Those of `rope`.
+    pub fn with_ropes(mut self, types: &[String], rope: impl Fn(&str) -> Result<Option<RopeSpec>>) -> Result<Self> {
+        for (layer, kind) in self.layers.iter_mut().zip(types) {
+            layer.rope = rope(kind)?;
+        }
+        Ok(self)
     }
 }

@@ -8,8 +8,8 @@ mod kinds;
 pub use classes::{Class, LastToken, Vocabulary};
 pub(crate) use classes::{decoder, decoder_classes};
 pub use config::DecoderConfig;
-pub use dense::{dense, names};
-pub use kinds::{FULL, SLIDING, check_layer_types, fill_layer_types};
+pub use dense::{dense, dense_with, names};
+pub use kinds::{FULL, SLIDING, check_layer_types, check_window, fill_layer_types};
 
 use tch::{Kind, Tensor};
 use tch_transformers_native::Weight;
@@ -18,8 +18,8 @@ use crate::inputs::{Argument, Dim, Values, covers};
 use crate::nn::heads::{Body, Features};
 use crate::nn::rope::{Rope, RopeSpec};
 use crate::nn::{
-    AlibiSpec, AttentionSpec, Context, Embedding, FeedForwardSpec, LayerSpec, Linear, Mask, MlpSpec, Norm, NormSpec,
-    Stack, StackSpec,
+    AlibiSpec, Arrangement, AttentionSpec, Context, Embedding, FeedForwardSpec, LayerSpec, Linear, Mask, MlpSpec,
+    MoeSpec, Norm, NormSpec, Placement, Stack, StackSpec,
 };
 use crate::weights::{NameTable, Weights};
 use crate::{Cache, Error, Inputs, Result};
@@ -40,6 +40,10 @@ pub struct DecoderSpec {
     pub most_tokens: Option<i64>,
     /// What the vectors of tokens are multiplied by.
     pub embedding_scale: Option<f64>,
+    /// Whether that is rounded to the kind of the vectors first.
+    pub embedding_scale_rounded: bool,
+    /// What these are multiplied by, vectors that are given in their place too.
+    pub input_scale: Option<f64>,
     /// The normalisation of what enters the first layer.
     pub embedding_norm: Option<NormSpec>,
     /// Whether a token sees only itself and those before it; all of them where not.
@@ -60,12 +64,20 @@ pub struct DecoderSpec {
     pub logit_scale: Option<f64>,
     /// Bound that they approach then: `cap * tanh(logits / cap)`.
     pub logit_softcap: Option<f64>,
+    /// Whether what the routers of experts said is an output where the caller does not say (`output_router_logits`);
+    /// never where `None`.
+    pub router_logits: Option<bool>,
+    /// With how many experts per token the class for generation measures their balance where it returns that; not at all
+    /// where `None`.
+    pub balance: Option<i64>,
     /// Number of labels of the classification heads.
     pub labels: i64,
     /// The token that fills rows up, which sequence classification looks in front of.
     pub pad_token: Option<i64>,
     /// Whether the vector of the padding token is never trained.
     pub frozen_padding: bool,
+    /// Length of an input beyond which keys of a shorter one no longer stand, so that generation computes them anew.
+    pub renewed_beyond: Option<i64>,
     /// Where the parameters stand.
     pub names: Names,
 }
@@ -81,6 +93,8 @@ impl DecoderSpec {
             token_width: hidden,
             most_tokens: None,
             embedding_scale: None,
+            embedding_scale_rounded: false,
+            input_scale: None,
             embedding_norm: None,
             causal: true,
             positions: None,
@@ -91,9 +105,12 @@ impl DecoderSpec {
             lm_head: LmHead { tied: false, bias: false },
             logit_scale: None,
             logit_softcap: None,
+            router_logits: None,
+            balance: None,
             labels: 2,
             pad_token: None,
             frozen_padding: false,
+            renewed_beyond: None,
             names,
         }
     }
@@ -110,9 +127,34 @@ impl DecoderSpec {
         self
     }
 
+    /// The same with every layer normalising at `placement`.
+    pub fn with_placement(self, placement: Placement) -> Self {
+        self.with_layers(|_, layer| layer.layer.placement = placement)
+    }
+
+    /// The same with the sublayers of every layer following each other as `arrangement` says.
+    pub fn with_arrangement(self, arrangement: Arrangement) -> Self {
+        self.with_layers(|_, layer| layer.layer.arrangement = arrangement)
+    }
+
+    /// The same with other names for some blocks: `(block, stored)` each.
+    pub fn with_names(mut self, pairs: &[(&'static str, &'static str)]) -> Self {
+        self.names.table = self.names.table.names(pairs);
+        self
+    }
+
     /// The same with the attention of every layer changed by `change`.
     pub fn with_attention(self, mut change: impl FnMut(&mut AttentionSpec)) -> Self {
         self.with_layers(|_, layer| layer.layer.attention().into_iter().for_each(&mut change))
+    }
+
+    /// The same with `moe` as the feed-forward of those layers that are `sparse`, by their number.
+    pub fn with_experts(self, moe: MoeSpec, sparse: impl Fn(usize) -> bool) -> Self {
+        self.with_layers(|index, layer| {
+            if sparse(index) {
+                layer.layer.feed_forward = FeedForwardSpec::Moe(Box::new(moe));
+            }
+        })
     }
 
     /// The same with the feed-forward of every layer changed by `change`, where it is one network for all tokens.
@@ -185,6 +227,8 @@ pub struct Names {
     pub token_head: &'static str,
     /// What older checkpoints carry in every layer although nothing needs it, as paths of blocks.
     pub ignored: &'static [&'static str],
+    /// Layers that checkpoints carry after the last, such as those that predict further tokens.
+    pub spare_layers: i64,
 }
 
 impl Names {
@@ -197,6 +241,7 @@ impl Names {
             lm_head: &["lm_head"],
             token_head: "score",
             ignored: &["attention.rotary_emb.inv_freq"],
+            spare_layers: 0,
         }
     }
 
@@ -241,6 +286,9 @@ impl DecoderBody {
         for layer in 0..spec.layers.len() {
             spec.names.ignored.iter().for_each(|name| weights.at("layers").layer(layer).ignore(name));
         }
+        for layer in (spec.layers.len()..).take(spec.names.spare_layers as usize) {
+            weights.at("layers").layer(layer).ignore_below("");
+        }
         let token = Embedding::load(&weights.at("token"), spec.vocab_size, spec.token_width);
         let position = spec.positions.map(|positions| {
             let rows = positions.count + positions.offset;
@@ -279,8 +327,8 @@ impl DecoderBody {
 
     /// The head over the vocabulary, from the root of a class's weights.
     pub fn vocabulary(&self, weights: &Weights) -> Vocabulary {
-        let DecoderSpec { logit_scale: scale, logit_softcap: softcap, .. } = self.spec;
-        Vocabulary { head: self.lm_head(weights), scale, softcap }
+        let DecoderSpec { logit_scale: scale, logit_softcap: softcap, balance, .. } = self.spec;
+        Vocabulary { head: self.lm_head(weights), scale, softcap, balance }
     }
 
     fn lm_head(&self, weights: &Weights) -> Linear {
@@ -296,6 +344,9 @@ impl DecoderBody {
     fn tokens(&self, ids: &Tensor) -> Tensor {
         let vectors = self.token.forward(ids);
         match self.spec.embedding_scale {
+            Some(scale) if self.spec.embedding_scale_rounded => {
+                &vectors * Tensor::full([], scale, (vectors.kind(), vectors.device()))
+            }
             Some(scale) => vectors * scale,
             None => vectors,
         }
@@ -317,6 +368,10 @@ impl DecoderBody {
             }
             (None, Some(embeds)) => embeds.shallow_clone(),
             _ => self.tokens(inputs.need("input_ids")?),
+        };
+        let vectors = match self.spec.input_scale {
+            Some(scale) => vectors * scale,
+            None => vectors,
         };
         let tokens = vectors.size()[1];
         covers("attention_mask", inputs.get("attention_mask"), past, tokens)?;
@@ -367,10 +422,12 @@ impl DecoderBody {
             let memory = inputs.get("encoder_hidden_states").map(Tensor::shallow_clone);
             let mask = match self.spec.causal {
                 true => Mask::causal(attention_mask, tokens, past, view.window, x),
-                false => Mask::near(attention_mask, tokens, view.window, x),
+                false => Mask::near(attention_mask, tokens, past, view.window, x),
             };
-            let context =
+            let mut context =
                 Context::new(mask, inputs).with_memory(memory, Mask::padding(inputs.get("encoder_attention_mask")));
+            let asked = inputs.flag("output_router_logits").and_then(serde_json::Value::as_bool);
+            context.router_logits = self.spec.router_logits.is_some_and(|default| asked.unwrap_or(default));
             let context = match &alibi {
                 Some(bias) => context.with_masked_bias(bias, tokens, past + tokens),
                 None => context,
@@ -434,5 +491,9 @@ impl Body for DecoderBody {
 
     fn width(&self) -> Option<i64> {
         Some(self.spec.token_width)
+    }
+
+    fn renewed_beyond(&self) -> Option<i64> {
+        self.spec.renewed_beyond
     }
 }

@@ -53,7 +53,7 @@ crate::config! {
 }
 
 fn upgrade(fields: &mut Map<String, Value>, default: &FalconConfig) -> Result<()> {
-    rope::upgrade(fields, default.rope_parameters.rope_theta, default.max_position_embeddings);
+    rope::upgrade(fields, &default.rope_parameters, default.max_position_embeddings);
     bloom::old_width(fields)?;
     let following = [
         ("num_kv_heads", "num_attention_heads", default.num_attention_heads, 1),
@@ -102,7 +102,8 @@ impl FalconConfig {
     }
 
     fn rope(&self) -> Result<rope::RopeSpec> {
-        self.rope_parameters.spec("falcon", self.head_dim(), self.max_position_embeddings, false)
+        let settings = self.rope_parameters.same("falcon")?;
+        settings.spec("falcon", self.head_dim(), self.max_position_embeddings, false)
     }
 
     fn kv_heads(&self) -> i64 {

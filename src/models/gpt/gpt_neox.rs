@@ -1,4 +1,4 @@
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::Result;
 use crate::config::divides;
@@ -24,7 +24,7 @@ crate::config! {
         num_attention_heads: 64,
         intermediate_size: 24576,
         hidden_act: Activation::Gelu,
-        rope_parameters: RopeParameters { partial_rotary_factor: Some(0.25), ..RopeParameters::plain(10_000.0) },
+        rope_parameters: RopeParameters::plain(10_000.0).partial(0.25),
     }
     without: ["num_key_value_heads", "head_dim", "rms_norm_eps"]
     ignored: ["hidden_dropout", "classifier_dropout", "is_decoder"]
@@ -37,22 +37,11 @@ crate::config! {
 
 /// The names that this architecture alone had for the base of the frequencies and the rotated part of a head.
 fn upgrade(fields: &mut Map<String, Value>, _: &GptNeoxConfig) -> Result<()> {
-    let scaled = fields.remove("rope_scaling").filter(|given| given.as_object().is_some_and(|given| !given.is_empty()));
-    let rope = fields.entry("rope_parameters").or_insert(Value::Null);
-    if let Some(scaled) = scaled {
-        *rope = scaled;
-    }
-    if rope.is_null() {
-        *rope = json!({});
-    }
-    for (old, new, default) in
-        [("rotary_emb_base", "rope_theta", 10_000.0), ("rotary_pct", "partial_rotary_factor", 0.25)]
-    {
+    for (old, new) in [("rotary_emb_base", "rope_theta"), ("rotary_pct", "partial_rotary_factor")] {
         // Python reads these two under no other name.
         fields.remove(new);
-        let given = fields.remove(old).unwrap_or(json!(default));
-        if let Some(Value::Object(rope)) = fields.get_mut("rope_parameters") {
-            rope.entry(new).or_insert(given);
+        if let Some(given) = fields.remove(old) {
+            fields.insert(new.into(), given);
         }
     }
     Ok(())
@@ -109,18 +98,23 @@ fn names(heads: i64, head_dim: i64) -> NameTable {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::config::ModelConfig;
 
     #[test]
     fn older_spellings_of_rotary_positions_are_read() {
-        let rope =
-            |given: Value| GptNeoxConfig::from_json(&given).map(|config| config.rope_parameters.clone()).unwrap();
-        let read = |theta, share| RopeParameters { partial_rotary_factor: Some(share), ..RopeParameters::plain(theta) };
-        assert_eq!(rope(json!({})), read(10_000.0, 0.25));
-        assert_eq!(rope(json!({"rotary_emb_base": 500, "rotary_pct": 0.5})), read(500.0, 0.5));
-        assert_eq!(rope(json!({"rope_parameters": {"rope_theta": 7.0}, "rotary_emb_base": 500})), read(7.0, 0.25));
-        let scaled = rope(json!({"rope_scaling": {"type": "linear", "factor": 2.0}, "rotary_pct": 1.0}));
-        assert_eq!((scaled.factor, scaled.partial_rotary_factor), (Some(2.0), Some(1.0)));
+        let shown = |given: Value| {
+            let rope = GptNeoxConfig::from_json(&given).and_then(|config| config.rope(true)).unwrap();
+            (rope.theta, rope.width)
+        };
+        assert_eq!(shown(json!({})), (10_000.0, 24));
+        assert_eq!(shown(json!({"rotary_emb_base": 500, "rotary_pct": 0.5})), (500.0, 48));
+        assert_eq!(shown(json!({"rope_parameters": {"rope_theta": 7.0}, "rotary_emb_base": 500})), (7.0, 24));
+        assert_eq!(
+            shown(json!({"rope_scaling": {"type": "linear", "factor": 2.0}, "rotary_pct": 1.0})),
+            (10_000.0, 96)
+        );
     }
 }

@@ -1,5 +1,7 @@
+use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 
+use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -28,8 +30,18 @@ pub enum RopeType {
 }
 
 /// `rope_parameters` of a configuration, as `transformers.modeling_rope_utils` defines them.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum RopeParameters {
+    /// The same for all layers.
+    Same(RopeSettings),
+    /// For each type of layer its own; a type without any rotates nothing.
+    ByType(BTreeMap<String, Option<RopeSettings>>),
+}
+
+/// Parameters of one kind of rotation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RopeParameters {
+pub struct RopeSettings {
     /// Which frequencies.
     #[serde(default)]
     pub rope_type: RopeType,
@@ -91,7 +103,77 @@ impl Default for RopeParameters {
     }
 }
 
+impl<'de> Deserialize<'de> for RopeParameters {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let fields = Map::deserialize(deserializer)?;
+        let settings = |value: Value| {
+            serde_path_to_error::deserialize(value)
+                .map_err(|error| D::Error::custom(format!("`{}`: {}", error.path(), error.inner())))
+        };
+        if !fields.values().any(Value::is_object) {
+            return settings(Value::Object(fields)).map(Self::Same);
+        }
+        let of_type = |(kind, value): (String, Value)| match value {
+            Value::Null => Ok((kind, None)),
+            Value::Object(_) => Ok((kind, Some(settings(value)?))),
+            _ => Err(D::Error::custom(format!("`{kind}` stands beside parameters of single types of layers"))),
+        };
+        fields.into_iter().map(of_type).collect::<std::result::Result<_, _>>().map(Self::ByType)
+    }
+}
+
 impl RopeParameters {
+    /// Unscaled frequencies of base `rope_theta` in all layers.
+    pub fn plain(rope_theta: f64) -> Self {
+        Self::Same(RopeSettings::plain(rope_theta))
+    }
+
+    /// Unscaled frequencies, of a base for each type of layer.
+    pub fn plain_by_type(bases: &[(&str, f64)]) -> Self {
+        let of_type = |(kind, theta): &(&str, f64)| ((*kind).to_owned(), Some(RopeSettings::plain(*theta)));
+        Self::ByType(bases.iter().map(of_type).collect())
+    }
+
+    /// The same rotating `share` of each head.
+    pub fn partial(mut self, share: f64) -> Self {
+        let settings: Vec<_> = match &mut self {
+            Self::Same(settings) => vec![settings],
+            Self::ByType(types) => types.values_mut().flatten().collect(),
+        };
+        settings.into_iter().for_each(|settings| settings.partial_rotary_factor = Some(share));
+        self
+    }
+
+    /// What all layers share.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where types of layers differ.
+    pub fn same(&self, model_type: &str) -> Result<&RopeSettings> {
+        match self {
+            Self::Same(settings) => Ok(settings),
+            Self::ByType(_) => {
+                let message = "this architecture rotates all layers alike; got parameters for types of layers";
+                Err(Error::config(model_type, "rope_parameters", message))
+            }
+        }
+    }
+
+    /// What layers of type `kind` have; `None` where they rotate nothing.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where nothing is said about that type.
+    pub fn of_type(&self, model_type: &str, kind: &str) -> Result<Option<&RopeSettings>> {
+        match self {
+            Self::Same(settings) => Ok(Some(settings)),
+            Self::ByType(types) => {
+                let missing = || Error::config(model_type, format!("rope_parameters.{kind}"), "is missing");
+                types.get(kind).map(Option::as_ref).ok_or_else(missing)
+            }
+        }
+    }
+}
+
+impl RopeSettings {
     /// Unscaled frequencies of base `rope_theta`.
     pub fn plain(rope_theta: f64) -> Self {
         Self {
@@ -209,6 +291,19 @@ impl RopeParameters {
         Ok(RopeSpec { theta, width, scaling, pairing: Pairing::Half })
     }
 
+    /// What DeepSeek's models multiply the scale of scores by for stretched contexts, `mscale_all_dim` of YaRN squared;
+    /// 1 where nothing is said.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where the factor that it follows from is missing.
+    pub fn score_scale(&self, model_type: &str) -> Result<f64> {
+        let weight = self.mscale_all_dim.filter(|weight| *weight != 0.0 && self.rope_type != RopeType::Default);
+        let Some(weight) = weight else { return Ok(1.0) };
+        let missing =
+            || Error::config(model_type, "rope_parameters.factor", "is missing, which `mscale_all_dim` needs");
+        Ok(yarn_scale(self.factor.ok_or_else(missing)?, weight).powi(2))
+    }
+
     /// The pairs between which YaRN passes from kept to divided frequencies.
     fn ramp(&self, theta: f64, width: i64, original: f64, betas: (Option<f64>, Option<f64>)) -> (f64, f64) {
         let pair = |rotations: f64| width as f64 * (original / (rotations * TAU)).ln() / (2.0 * theta.ln());
@@ -225,29 +320,64 @@ fn yarn_scale(factor: f64, weight: f64) -> f64 {
 /// Brings the older spellings `rope_theta`, `rope_scaling`, `partial_rotary_factor` and
 /// `original_max_position_embeddings` of a configuration into `rope_parameters`.
 ///
-/// `theta` and `max_positions` are what the architecture has where nothing is said.
-pub fn upgrade(fields: &mut Map<String, Value>, theta: f64, max_positions: i64) {
-    let said = |value: &Value| !value.is_null() && value.as_object().is_none_or(|object| !object.is_empty());
+/// `default` and `max_positions` are what the architecture has where nothing is said. Where types of layers differ,
+/// the older spellings speak of those that see all tokens.
+pub fn upgrade(fields: &mut Map<String, Value>, default: &RopeParameters, max_positions: i64) {
+    let max_positions = fields.get("max_position_embeddings").cloned().unwrap_or(json!(max_positions));
+    let trained = fields.get("original_max_position_embeddings").cloned().filter(said);
     let scaling = fields.remove("rope_scaling").filter(said);
-    let mut rope = match scaling.or_else(|| fields.remove("rope_parameters")) {
-        None | Some(Value::Null) => Map::new(),
-        Some(Value::Object(rope)) => rope,
-        // For the parser to refuse.
-        Some(other) => return drop(fields.insert("rope_parameters".into(), other)),
+    let (theta, share) =
+        (fields.remove("rope_theta").filter(said), fields.remove("partial_rotary_factor").filter(said));
+    let given = fields.remove("rope_parameters").filter(said);
+    let filled =
+        |rope: &mut Map<String, Value>, default: &RopeSettings, theta: Option<Value>, trained: Option<Value>| {
+            rope.entry("rope_theta").or_insert(theta.unwrap_or(json!(default.rope_theta)));
+            if let Some(share) = share.clone().or(default.partial_rotary_factor.map(|share| json!(share))) {
+                rope.entry("partial_rotary_factor").or_insert(share);
+            }
+            let kind = rope.remove("type").filter(said).unwrap_or(json!("default"));
+            let kind = rope.entry("rope_type").or_insert(kind);
+            if ["llama3", "yarn", "longrope"].iter().any(|needs| kind == needs) {
+                match trained {
+                    Some(trained) => drop(rope.insert("original_max_position_embeddings".into(), trained)),
+                    None => drop(rope.entry("original_max_position_embeddings").or_insert(max_positions.clone())),
+                }
+            }
+        };
+    let rope = match default {
+        RopeParameters::Same(default) => match scaling.or(given).unwrap_or_else(|| Map::new().into()) {
+            Value::Object(rope) if rope.values().any(Value::is_object) => Value::Object(rope),
+            Value::Object(mut rope) => {
+                filled(&mut rope, default, theta, trained);
+                Value::Object(rope)
+            }
+            // For the parser to refuse.
+            other => other,
+        },
+        RopeParameters::ByType(types) => match given.unwrap_or_else(|| Map::new().into()) {
+            Value::Object(mut rope) => {
+                for (kind, default) in types {
+                    let full = kind == "full_attention";
+                    let Some(default) = default else { continue };
+                    let of_type = rope.entry(kind.as_str()).or_insert(Value::Null);
+                    if of_type.is_null() {
+                        *of_type = Map::new().into();
+                    }
+                    let Value::Object(of_type) = of_type else { continue };
+                    if let (true, Some(Value::Object(scaling))) = (full, &scaling) {
+                        of_type.extend(scaling.clone());
+                    }
+                    filled(of_type, default, theta.clone().filter(|_| full), None);
+                }
+                Value::Object(rope)
+            }
+            other => other,
+        },
     };
-    let theta = fields.remove("rope_theta").filter(said).unwrap_or(json!(theta));
-    rope.entry("rope_theta").or_insert(theta);
-    if let Some(share) = fields.remove("partial_rotary_factor").filter(said) {
-        rope.entry("partial_rotary_factor").or_insert(share);
-    }
-    let kind = rope.remove("type").filter(said).unwrap_or(json!("default"));
-    let kind = rope.entry("rope_type").or_insert(kind);
-    if ["llama3", "yarn", "longrope"].iter().any(|needs| kind == needs) {
-        let max_positions = fields.get("max_position_embeddings").cloned().unwrap_or(json!(max_positions));
-        match fields.remove("original_max_position_embeddings").filter(said) {
-            Some(original) => drop(rope.insert("original_max_position_embeddings".into(), original)),
-            None => drop(rope.entry("original_max_position_embeddings").or_insert(max_positions)),
-        }
-    }
-    fields.insert("rope_parameters".into(), Value::Object(rope));
+    fields.insert("rope_parameters".into(), rope);
+}
+
+/// Whether a configuration says anything with `value`.
+fn said(value: &Value) -> bool {
+    !value.is_null() && value.as_object().is_none_or(|object| !object.is_empty())
 }
