@@ -267,7 +267,7 @@ def sampled_negative_indices(context: Context) -> torch.Tensor:
 BUILDERS: dict[str, Builder] = {
     "input_ids": input_ids,
     "attention_mask": lambda context: mask(context, attention_shape(context)),
-    "token_type_ids": lambda c: integers(c.seed, "input.token_type_ids", c.shape, 0, c.text.type_vocab_size),
+    "token_type_ids": lambda c: integers(c.seed, "input.token_type_ids", c.shape, 0, segments(c)),
     "position_ids": lambda c: integers(c.seed, "input.position_ids", c.shape, 0, 12),
     "mc_token_ids": lambda c: integers(c.seed, "input.mc_token_ids", c.shape[:-1], 0, c.length),
     "decoder_input_ids": decoder_input_ids,
@@ -282,6 +282,11 @@ BUILDERS: dict[str, Builder] = {
     "mask_time_indices": mask_time_indices,
     "sampled_negative_indices": sampled_negative_indices,
 } | builders.BUILDERS
+
+
+def segments(context: Context) -> int:
+    """Ids of segments: all tokens where the model has no table for segments and looks them up among those."""
+    return getattr(context.text, "type_vocab_size", None) or context.text.vocab_size
 
 
 def states(context: Context, name: str) -> torch.Tensor:

@@ -3,6 +3,7 @@
 //! A block is built from a spec (plain data) and [`Weights`](crate::weights::Weights), and knows no architecture.
 
 mod activation;
+mod alibi;
 mod attention;
 mod batch_norm;
 mod causal_conv;
@@ -37,6 +38,7 @@ mod summary;
 mod windows;
 
 pub use activation::Activation;
+pub use alibi::{AlibiOrigin, AlibiSpec};
 pub use attention::{
     Attend, Attention, AttentionSpec, Biases, ContentBias, Gate, QkNorm, QkScope, Scores, lowest, masked_bias,
     scaled_attention,
