@@ -148,8 +148,8 @@ pub fn model_type(json: &Value) -> Result<&str> {
     })
 }
 
-/// Layers that a model may have at most: ten times what the deepest have. A larger number is a mistake, and nothing is
-/// allocated for it.
+/// Layers, or experts of a layer, that a model may have at most: ten times what the deepest have. A larger number is a
+/// mistake, and nothing is allocated for it.
 const MOST_LAYERS: i64 = 10_000;
 
 /// Any other size at most.
@@ -158,7 +158,7 @@ const MOST: i64 = i32::MAX as i64;
 /// Checks that each of `sizes`, which count or shape something, is at least 1 and of this world.
 pub fn positive(model_type: &str, sizes: &[(&str, i64)]) -> Result<()> {
     for (field, count) in sizes {
-        let most = if field.contains("layers") { MOST_LAYERS } else { MOST };
+        let most = if field.contains("layers") || field.contains("experts") { MOST_LAYERS } else { MOST };
         if !(1..=most).contains(count) {
             return Err(Error::config(model_type, *field, format!("must be from 1 to {most}, got {count}")));
         }

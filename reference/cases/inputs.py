@@ -7,6 +7,7 @@ Options (`[inputs]` of an entry, or `[inputs.cases.<case>]`):
     padding      "left", "right" or "none": where row 1 of the batch is padded
     add, omit    arguments to pass, or not to pass, in spite of the defaults
     python       arguments that are no tensors
+    null         fields of the config that are null, which an entry's tables cannot say
     ranges       {pattern of checkpoint names = [low, high]} for weights that the general rule does not suit
     greedy_position_ids
                  true where `generate` counts positions otherwise than the model itself (RoBERTa): follow `generate`

@@ -136,7 +136,8 @@ def observe(subject: Subject, seed: int, decoded: Decoded) -> tuple[Tensors, dic
 def from_entry(entry: Entry, spec: CaseSpec, folder: Path) -> dict[str, Any]:
     """Makes a case of an entry: drawn weights, small sizes. Returns case.json."""
     model_class = getattr(transformers, spec.class_name)
-    config = config_for(model_class, CONFIG_MAPPING[entry.model_type], spec.tiny, spec.shallow)
+    tiny = spec.tiny | dict.fromkeys(spec.inputs.get("null", ()))
+    config = config_for(model_class, CONFIG_MAPPING[entry.model_type], tiny, spec.shallow)
     hub_names = spec.inputs.get("hub_names", ())
     shapes = checkpoint.renamed(checkpoint.saved(model_class(config)), hub_names)
     shapes |= {name: shapes[other].clone() for name, other in spec.inputs.get("own_tensors", {}).items()}

@@ -56,6 +56,8 @@ pub struct AttentionSpec {
     /// Whether a token that sees none attends to all alike, as where the reference masks by a large negative score
     /// (`eager`); to none where not.
     pub eager: bool,
+    /// Whether that score takes the place of the true one instead of being added to it, so that no gradient passes.
+    pub masked_fill: bool,
     /// Whether each head has a learned score that takes part in the softmax and stands for no token.
     pub sinks: bool,
     /// Whether the output is gated, `sigmoid(gate(x)) * output`, and how finely.
@@ -137,6 +139,7 @@ impl AttentionSpec {
             softcap: None,
             clip: None,
             eager: false,
+            masked_fill: false,
             sinks: false,
             gate: None,
         }
@@ -152,6 +155,10 @@ pub struct Attend<'a> {
     pub bias: Option<&'a Tensor>,
     /// Rotates queries and keys by their positions.
     pub rotation: Option<&'a Rotation>,
+    /// Added to what queries (and in self-attention keys) are made of, but not values: `[batch or 1, tokens, hidden]`.
+    pub positions: Option<&'a Tensor>,
+    /// Added to what the keys of another sequence are made of.
+    pub memory_positions: Option<&'a Tensor>,
     /// Whether the attention weights are wanted.
     pub weights: bool,
 }
@@ -227,8 +234,15 @@ impl Attention {
     ) -> (Tensor, Option<Tensor>) {
         let Projection::Own(projection) = &self.projection else { return self.forward_cross(x, x, attend, None) };
         let AttentionSpec { heads, kv_heads, head_dim, .. } = self.spec;
-        let projected = projection.forward(x);
         let (q_width, width) = (heads * head_dim, (heads + 2 * kv_heads) * head_dim);
+        let projected = match attend.positions {
+            Some(positions) => {
+                let keys = q_width + kv_heads * head_dim;
+                let qk = projection.forward_some(&(x + positions), 0, keys);
+                Tensor::cat(&[qk, projection.forward_some(x, keys, projection.outputs() - keys)], 2)
+            }
+            None => projection.forward(x),
+        };
         let (qkv, gate) = match self.spec.gate {
             Some(_) => (projected.narrow(2, 0, width), Some(projected.slice(2, width, None, 1).sigmoid())),
             None => (projected, None),
@@ -290,9 +304,21 @@ impl Attention {
             Some(norms) => norm(norms).forward(&heads),
             None => heads,
         };
-        let q = normed(self.split_heads(&q.forward(x)), |(q, _)| q);
+        let q = match attend.positions {
+            Some(positions) => q.forward(&(x + positions)),
+            None => q.forward(x),
+        };
+        let q = normed(self.split_heads(&q), |(q, _)| q);
         let project = || {
-            let kv = self.split_heads(&kv.forward(memory));
+            let kv = match attend.memory_positions {
+                Some(positions) => {
+                    let width = self.spec.kv_heads * self.spec.head_dim;
+                    let k = kv.forward_some(&(memory + positions), 0, width);
+                    Tensor::cat(&[k, kv.forward_some(memory, width, width)], 2)
+                }
+                None => kv.forward(memory),
+            };
+            let kv = self.split_heads(&kv);
             let k = normed(kv.narrow(1, 0, self.spec.kv_heads), |(_, k)| k);
             (k, kv.narrow(1, self.spec.kv_heads, self.spec.kv_heads))
         };
@@ -329,8 +355,8 @@ impl Attention {
         attend: Attend,
         gate: Option<Tensor>,
     ) -> (Tensor, Option<Tensor>) {
-        let AttentionSpec { scale, softcap, eager, .. } = self.spec;
-        let scores = Scores { scale, softcap, eager, sinks: self.sinks.as_deref() };
+        let AttentionSpec { scale, softcap, eager, masked_fill, .. } = self.spec;
+        let scores = Scores { scale, softcap, eager, masked_fill, sinks: self.sinks.as_deref() };
         let (mixed, weights) = scaled_attention(q, k, v, attend, scores);
         let size = mixed.size();
         let mixed = mixed.transpose(1, 2);
@@ -359,6 +385,8 @@ pub struct Scores<'a> {
     pub softcap: Option<f64>,
     /// As in [`AttentionSpec`].
     pub eager: bool,
+    /// As in [`AttentionSpec`].
+    pub masked_fill: bool,
     /// A further score per head, `[heads]`, for no token.
     pub sinks: Option<&'a Tensor>,
 }
@@ -366,7 +394,7 @@ pub struct Scores<'a> {
 impl Scores<'_> {
     /// Products times `scale`.
     pub fn scaled(scale: f64) -> Self {
-        Self { scale, softcap: None, eager: false, sinks: None }
+        Self { scale, softcap: None, eager: false, masked_fill: false, sinks: None }
     }
 }
 
@@ -379,7 +407,8 @@ pub fn scaled_attention(
     attend: Attend,
     scores: Scores,
 ) -> (Tensor, Option<Tensor>) {
-    if !attend.weights && scores.softcap.is_none() && !scores.eager && scores.sinks.is_none() {
+    let plain = !scores.eager && !scores.masked_fill && scores.softcap.is_none() && scores.sinks.is_none();
+    if plain && !attend.weights {
         return (fused(q, k, v, attend, scores.scale), None);
     }
     let (mixed, weights) = explicit(q, k, v, attend, scores);
@@ -422,7 +451,11 @@ fn explicit(q: &Tensor, k: &Tensor, v: &Tensor, attend: Attend, spec: Scores) ->
         scores += bias;
     }
     if let Some(allowed) = mask.allowed(queries, keys, q) {
-        scores = masked_bias(&scores, &Mask::Allowed(allowed), queries, keys);
+        let allowed = Mask::Allowed(allowed);
+        scores = match spec.masked_fill {
+            true => masked_bias(&scores, &allowed, queries, keys),
+            false => &scores + masked_bias(&scores.zeros_like(), &allowed, queries, keys),
+        };
     }
     let weights = match spec.sinks {
         Some(sinks) => {
@@ -447,7 +480,8 @@ pub fn masked_bias(bias: &Tensor, mask: &Mask, queries: i64, keys: i64) -> Tenso
     }
 }
 
-fn lowest(kind: Kind) -> f64 {
+/// The lowest finite number of `kind`.
+pub fn lowest(kind: Kind) -> f64 {
     match kind {
         Kind::Half => -65504.0,
         Kind::BFloat16 => f64::from(half::bf16::MIN),

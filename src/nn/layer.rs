@@ -1,7 +1,10 @@
 use tch::Tensor;
 use tch_transformers_native::Weight;
 
-use super::{Attention, AttentionSpec, Context, DisentangledAttention, DisentangledSpec, Mlp, MlpSpec, Norm, NormSpec};
+use super::{
+    Attention, AttentionSpec, Context, DisentangledAttention, DisentangledSpec, LatentAttention, LatentAttentionSpec,
+    Mlp, MlpSpec, Moe, MoeSpec, Norm, NormSpec,
+};
 use crate::cache::LayerCache;
 use crate::weights::Weights;
 
@@ -36,6 +39,8 @@ pub enum MixerSpec {
     Attention(AttentionSpec),
     /// Attention whose scores of content and of relative positions are taken apart.
     Disentangled(DisentangledSpec),
+    /// Attention whose keys and values come from one narrow vector per token.
+    Latent(LatentAttentionSpec),
 }
 
 /// What works on each token of a layer by itself.
@@ -43,6 +48,8 @@ pub enum MixerSpec {
 pub enum FeedForwardSpec {
     /// The same network for every token.
     Mlp(MlpSpec),
+    /// A mixture of networks, a few of which see a token.
+    Moe(Box<MoeSpec>),
     /// Nothing: the layer is its mixer alone.
     None,
 }
@@ -103,6 +110,7 @@ impl LayerSpec {
         match &mut self.mixer {
             MixerSpec::Attention(attention) => Some(attention),
             MixerSpec::Disentangled(spec) => Some(&mut spec.attention),
+            MixerSpec::Latent(_) => None,
         }
     }
 }
@@ -112,6 +120,7 @@ impl LayerSpec {
 enum Mixer {
     Attention(Attention),
     Disentangled(DisentangledAttention),
+    Latent(LatentAttention),
 }
 
 impl Mixer {
@@ -119,6 +128,7 @@ impl Mixer {
         match spec {
             MixerSpec::Attention(spec) => Self::Attention(Attention::load(weights, *spec)),
             MixerSpec::Disentangled(spec) => Self::Disentangled(DisentangledAttention::load(weights, *spec)),
+            MixerSpec::Latent(spec) => Self::Latent(LatentAttention::load(weights, *spec)),
         }
     }
 
@@ -127,6 +137,7 @@ impl Mixer {
         match self {
             Self::Attention(attention) => attention.forward(x, context.attend(), state.map(|state| &mut state.past)),
             Self::Disentangled(attention) => attention.forward(x, context.attend(), context.relative.as_ref()),
+            Self::Latent(attention) => attention.forward(x, context.attend(), state.map(|state| &mut state.past)),
         }
     }
 }
@@ -135,20 +146,27 @@ impl Mixer {
 #[derive(Debug)]
 enum FeedForward {
     Mlp(Mlp),
+    Moe(Box<Moe>),
 }
 
 impl FeedForward {
     fn load(weights: &Weights, spec: &FeedForwardSpec) -> Option<Self> {
         match spec {
             FeedForwardSpec::Mlp(spec) => Some(Self::Mlp(Mlp::load(weights, *spec))),
+            FeedForwardSpec::Moe(spec) => Some(Self::Moe(Box::new(Moe::load(weights, spec)))),
             FeedForwardSpec::None => None,
         }
     }
 
-    /// `[batch, tokens, hidden]` to the same shape.
-    fn forward(&self, x: &Tensor) -> Tensor {
+    /// `[batch, tokens, hidden]` to the same shape; what a router said is left in `routed`.
+    fn forward(&self, x: &Tensor, routed: &mut Option<Tensor>) -> Tensor {
         match self {
             Self::Mlp(mlp) => mlp.forward(x),
+            Self::Moe(moe) => {
+                let (mixed, logits) = moe.forward(x);
+                *routed = Some(logits);
+                mixed
+            }
         }
     }
 }
@@ -235,6 +253,8 @@ pub struct LayerOutput {
     pub attention: Option<Tensor>,
     /// Of cross attention.
     pub cross_attention: Option<Tensor>,
+    /// What the router of the feed-forward said, where there is one; `[batch * tokens, experts]`.
+    pub routed: Option<Tensor>,
 }
 
 impl Layer {
@@ -278,13 +298,14 @@ impl Layer {
                 output
             });
         }
+        let mut routed = None;
         if let Some((feed_forward, frame)) = &self.feed_forward {
-            x = frame.around(&x, |x| feed_forward.forward(x));
+            x = frame.around(&x, |x| feed_forward.forward(x, &mut routed));
         }
         if let Some((norm, adapter)) = &self.adapter {
             x = &x + adapter.forward(&norm.forward(&x));
         }
-        LayerOutput { hidden: x, attention, cross_attention }
+        LayerOutput { hidden: x, attention, cross_attention, routed }
     }
 
     /// Mixer and feed-forward side by side.
@@ -292,10 +313,11 @@ impl Layer {
         let entered = self.mixer_frame.enter(x);
         let (mixed, attention) = self.mixer.forward(&entered, context, cache);
         let mut hidden = self.mixer_frame.leave(mixed);
+        let mut routed = None;
         if let Some((feed_forward, frame)) = &self.feed_forward {
             let entered = if frame.norm.is_some() { frame.enter(x) } else { entered };
-            hidden = frame.leave(feed_forward.forward(&entered)) + hidden;
+            hidden = frame.leave(feed_forward.forward(&entered, &mut routed)) + hidden;
         }
-        LayerOutput { hidden: hidden + x, attention, cross_attention: None }
+        LayerOutput { hidden: hidden + x, attention, cross_attention: None, routed }
     }
 }

@@ -10,11 +10,13 @@ mod conv_branch;
 mod disentangled;
 mod embedding;
 pub mod heads;
+mod latent_attention;
 mod layer;
 mod linear;
 mod lstm;
 mod mask;
 mod mlp;
+pub mod moe;
 mod norm;
 mod patch;
 mod pooling;
@@ -25,18 +27,21 @@ mod summary;
 
 pub use activation::Activation;
 pub use attention::{
-    Attend, Attention, AttentionSpec, Biases, ContentBias, Gate, QkNorm, QkScope, Scores, masked_bias, scaled_attention,
+    Attend, Attention, AttentionSpec, Biases, ContentBias, Gate, QkNorm, QkScope, Scores, lowest, masked_bias,
+    scaled_attention,
 };
 pub use batch_norm::BatchNorm;
 pub use conv::{Conv, ConvSpec};
 pub use conv_branch::{ConvBranch, ConvBranchSpec};
 pub use disentangled::{DisentangledAttention, DisentangledSpec, RelativePositions, RelativeTable, RelativeTableSpec};
 pub use embedding::Embedding;
+pub use latent_attention::{LatentAttention, LatentAttentionSpec};
 pub use layer::{Arrangement, FeedForwardSpec, Layer, LayerSpec, MixerSpec, Placement};
 pub use linear::Linear;
 pub use lstm::Lstm;
 pub use mask::Mask;
-pub use mlp::{Mlp, MlpSpec};
+pub use mlp::{GateLimit, Mlp, MlpSpec};
+pub use moe::{Moe, MoeSpec};
 pub use norm::{GroupNorm, Norm, NormKind, NormScale, NormSpec};
 pub use patch::{PatchEmbedding, PatchSpec};
 pub use pooling::{Pooling, PoolingSpec, token_at};

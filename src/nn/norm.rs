@@ -32,7 +32,7 @@ pub enum NormScale {
     None,
     /// A weight per element; a root mean square is rounded to its kind first.
     Weight,
-    /// A weight per element, before rounding, as OLMo 2 does.
+    /// A weight per element, before rounding.
     WideWeight,
     /// One more than a weight per element, before rounding, as Gemma does.
     OnePlusWeight,
@@ -130,7 +130,7 @@ impl Norm {
         };
         let (weight, bias) = (shaped(&self.weight), shaped(&self.bias));
         match (kind, scale) {
-            (NormKind::Layer, NormScale::None | NormScale::Weight) if self.heads.is_none() => {
+            (NormKind::Layer, NormScale::None | NormScale::Weight | NormScale::WideWeight) if self.heads.is_none() => {
                 x.layer_norm([self.size], weight.as_ref(), bias.as_ref(), eps, false)
             }
             (NormKind::Layer, _) => {
@@ -152,9 +152,7 @@ impl Norm {
                     (NormScale::OnePlusWeight, Some(weight)) => {
                         (unit * (weight.to_kind(Kind::Float) + 1.0)).to_kind(weight.kind())
                     }
-                    (NormScale::WideWeight, Some(weight)) => {
-                        (unit * weight.to_kind(Kind::Float)).to_kind(weight.kind())
-                    }
+                    (NormScale::WideWeight, Some(weight)) => (unit * weight.to_kind(Kind::Float)).to_kind(x.kind()),
                     // In half precision the reference rounds before it scales, to the kind of the weights: sums that a
                     // block kept wide come in as float32.
                     (_, Some(weight)) => unit.to_kind(weight.kind()) * weight,

@@ -24,6 +24,10 @@ pub struct Context {
     pub rotation: Option<Rotation>,
     /// The relative positions of disentangled attention.
     pub relative: Option<RelativePositions>,
+    /// Added to what queries and keys are made of, but not values; `[batch or 1, tokens, hidden]`.
+    pub positions: Option<Tensor>,
+    /// The same for the keys of the second sequence.
+    pub memory_positions: Option<Tensor>,
     /// The sequence that cross attention looks at, `[batch, keys, source]`.
     pub memory: Option<Tensor>,
     /// Which of its tokens are seen.
@@ -32,6 +36,8 @@ pub struct Context {
     pub hidden_states: bool,
     /// Whether the attention weights of every layer are wanted.
     pub attentions: bool,
+    /// Whether what the routers of experts said is wanted.
+    pub router_logits: bool,
     /// What other layers share, and which layer takes which: 0 for this context, `n` for `others[n - 1]`.
     others: (Vec<Context>, Vec<usize>),
 }
@@ -44,10 +50,13 @@ impl Context {
             bias: None,
             rotation: None,
             relative: None,
+            positions: None,
+            memory_positions: None,
             memory: None,
             memory_mask: Mask::None,
             hidden_states: inputs.is_set("output_hidden_states"),
             attentions: inputs.is_set("output_attentions"),
+            router_logits: inputs.is_set("output_router_logits"),
             others: (Vec::new(), Vec::new()),
         }
     }
@@ -73,19 +82,35 @@ impl Context {
             mask: &self.mask,
             bias: self.bias.as_ref(),
             rotation: self.rotation.as_ref(),
+            positions: self.positions.as_ref(),
+            memory_positions: None,
             weights: self.attentions,
         }
     }
 
     /// How they attend to the second sequence.
     pub fn attend_memory(&self) -> Attend<'_> {
-        Attend { mask: &self.memory_mask, bias: None, rotation: None, weights: self.attentions }
+        Attend {
+            mask: &self.memory_mask,
+            bias: None,
+            rotation: None,
+            positions: self.positions.as_ref(),
+            memory_positions: self.memory_positions.as_ref(),
+            weights: self.attentions,
+        }
     }
 
     /// With a second sequence for cross attention.
     pub fn with_memory(mut self, memory: Option<Tensor>, mask: Mask) -> Self {
         self.memory = memory;
         self.memory_mask = mask;
+        self
+    }
+
+    /// With positions that are added in every layer anew: to the tokens', and to those of the second sequence.
+    pub fn with_positions(mut self, own: Option<Tensor>, memory: Option<Tensor>) -> Self {
+        self.positions = own;
+        self.memory_positions = memory;
         self
     }
 
@@ -119,6 +144,8 @@ pub struct Passed {
     pub attentions: Vec<Tensor>,
     /// Those of cross attention.
     pub cross_attentions: Vec<Tensor>,
+    /// What the routers of those layers that have one said, where wanted; `[batch * tokens, experts]`.
+    pub router_logits: Vec<Tensor>,
 }
 
 impl Passed {
@@ -136,15 +163,17 @@ impl Passed {
         self.hidden_states.extend(rest.hidden_states);
         self.attentions.extend(rest.attentions);
         self.cross_attentions.extend(rest.cross_attentions);
+        self.router_logits.extend(rest.router_logits);
         Self { last: rest.last, ..self }
     }
 
-    /// The recorded intermediates: `hidden_states.N`, `attentions.N`, `cross_attentions.N`, each below `prefix`.
+    /// The recorded intermediates: `hidden_states.N`, `attentions.N`, `cross_attentions.N`, `router_logits.N`, each below `prefix`.
     pub fn recorded(self, prefix: &str) -> Outputs {
         let mut outputs = Outputs::new();
         outputs.insert_list(&format!("{prefix}hidden_states"), self.hidden_states);
         outputs.insert_list(&format!("{prefix}attentions"), self.attentions);
         outputs.insert_list("cross_attentions", self.cross_attentions);
+        outputs.insert_list(&format!("{prefix}router_logits"), self.router_logits);
         outputs
     }
 }
@@ -183,7 +212,13 @@ impl Stack {
 
     /// Passes `x` (`[batch, tokens, hidden]`) through all layers. With a cache, `x` holds the tokens after those in it.
     pub fn forward(&self, x: Tensor, context: &Context, mut cache: Option<&mut Cache>) -> Passed {
-        let mut passed = Passed { last: x, hidden_states: vec![], attentions: vec![], cross_attentions: vec![] };
+        let mut passed = Passed {
+            last: x,
+            hidden_states: vec![],
+            attentions: vec![],
+            cross_attentions: vec![],
+            router_logits: vec![],
+        };
         let tokens = passed.last.size()[1];
         let layers = self.order.iter().filter_map(|layer| self.layers.get(*layer));
         for (index, layer) in layers.enumerate() {
@@ -195,6 +230,7 @@ impl Stack {
             passed.last = output.hidden;
             passed.attentions.extend(output.attention);
             passed.cross_attentions.extend(output.cross_attention);
+            passed.router_logits.extend(output.routed.filter(|_| context.router_logits));
         }
         if let Some(cache) = cache {
             cache.advance(tokens);

@@ -179,6 +179,12 @@ impl Weights {
         Self { scope: join(&here, place), names: Rc::default(), path: String::new(), ..self.clone() }
     }
 
+    /// Whether the checkpoint has nothing below this place.
+    pub fn is_empty(&self) -> bool {
+        let prefix = self.stored_path() + ".";
+        self.loader.available.range(prefix.clone()..).next().is_none_or(|name| !name.starts_with(&prefix))
+    }
+
     /// Whether the checkpoint has a tensor `name` here.
     pub fn has(&self, name: &str) -> bool {
         self.loader.available.contains(&self.resolve(name).0)
@@ -354,7 +360,7 @@ impl Weights {
         if transposed && full.len() == 2 {
             full.reverse();
         }
-        let tensor = self.leaf(stored, &full, layout == Layout::Wide);
+        let tensor = self.leaf(stored, &full, self.kind_in(layout));
         let tensor = if transposed && tensor.dim() == 2 { tensor.tr() } else { tensor };
         match layout {
             Layout::Rows { start, groups: 1, .. } => tensor.narrow(0, start, shape[0]),
@@ -365,10 +371,19 @@ impl Weights {
         }
     }
 
-    /// The stored tensor itself, in the device and kind of the options; a placeholder where it does not fit.
-    fn leaf(&self, stored: &str, shape: &[i64], wide: bool) -> Tensor {
+    /// The kind of a parameter that is stored as `layout` says; `None` keeps that of the checkpoint.
+    fn kind_in(&self, layout: Layout) -> Option<Kind> {
+        match (layout, self.loader.options.kind) {
+            (Layout::Wide, Some(Kind::Half)) | (Layout::Precise, Some(Kind::Half | Kind::BFloat16)) => {
+                Some(Kind::Float)
+            }
+            (_, kind) => kind,
+        }
+    }
+
+    /// The stored tensor itself, on the device of the options and in `kind`; a placeholder where it does not fit.
+    fn leaf(&self, stored: &str, shape: &[i64], kind: Option<Kind>) -> Tensor {
         let Loader { source, options, log, .. } = &*self.loader;
-        let kind = if wide && options.kind == Some(Kind::Half) { Some(Kind::Float) } else { options.kind };
         let mut log = log.borrow_mut();
         log.expected.insert(stored.to_owned(), shape.to_vec());
         log.used.insert(stored.to_owned());
@@ -416,7 +431,7 @@ impl Weights {
             return;
         }
         let (start, groups, transposed) = match layout {
-            Layout::Plain | Layout::Wide => (0, 1, false),
+            Layout::Plain | Layout::Wide | Layout::Precise => (0, 1, false),
             Layout::Transposed => (0, 1, true),
             Layout::Rows { start, groups, transposed, .. } => (start, groups, transposed),
         };

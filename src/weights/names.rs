@@ -7,6 +7,8 @@ pub enum Layout {
     Plain,
     /// As the block wants it, and kept in float32 where the model is in float16, whose range it would leave.
     Wide,
+    /// As the block wants it, and kept in float32 where the model is in half precision.
+    Precise,
     /// Matrices with input and output swapped, as GPT-2's `Conv1D` stores them.
     Transposed,
     /// Rows `start..` of a tensor of `total` rows that several blocks share; of each of `groups` groups of rows, where
@@ -68,6 +70,11 @@ impl NameTable {
     /// `block` is stored as `stored`, and stays in float32 where the model is in float16.
     pub fn wide(self, block: &'static str, stored: &'static str) -> Self {
         self.rule(block, stored, Layout::Wide)
+    }
+
+    /// `block` is stored as `stored`, and stays in float32 where the model is in half precision.
+    pub fn precise(self, block: &'static str, stored: &'static str) -> Self {
+        self.rule(block, stored, Layout::Precise)
     }
 
     /// `block` is stored as `stored`, its matrix transposed.

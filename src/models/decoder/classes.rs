@@ -4,6 +4,7 @@ use super::{DecoderBody, DecoderSpec};
 use crate::model::{Generation, Module};
 use crate::nn::Linear;
 use crate::nn::heads::{Bare, Features, Headed, PerToken, Readout, Span, last_tokens};
+use crate::nn::moe::load_balance;
 use crate::tasks::{self, Task};
 use crate::weights::Weights;
 use crate::{Error, Inputs, Outputs, Result};
@@ -60,14 +61,14 @@ impl Class for tasks::TextClassification {
     fn load(spec: DecoderSpec, weights: &Weights) -> Box<dyn Module> {
         let score = Linear::load(&weights.at("score"), spec.hidden, spec.labels, false);
         let head = LastToken { score, pad_token: spec.pad_token };
-        Box::new(Headed::new(below(spec, weights), head))
+        Box::new(Headed::new(below(unrouted(spec), weights), head))
     }
 }
 
 impl Class for tasks::TokenClassification {
     fn load(spec: DecoderSpec, weights: &Weights) -> Box<dyn Module> {
         let head = Linear::load(&weights.at(spec.names.token_head), spec.hidden, spec.labels, true);
-        Box::new(Headed::new(below(spec, weights), PerToken(head)))
+        Box::new(Headed::new(below(unrouted(spec), weights), PerToken(head)))
     }
 }
 
@@ -75,8 +76,13 @@ impl Class for tasks::QuestionAnswering {
     fn load(spec: DecoderSpec, weights: &Weights) -> Box<dyn Module> {
         let head = Linear::load(&weights.at("qa_outputs"), spec.hidden, 2, true);
         let places = [spec.names.span_prefix, spec.names.prefix, ""];
-        Box::new(Headed::new(DecoderBody::load(spec, weights, &places), Span(head)))
+        Box::new(Headed::new(DecoderBody::load(unrouted(spec), weights, &places), Span(head)))
     }
+}
+
+/// What the routers of experts said is no output of classes that classify.
+fn unrouted(spec: DecoderSpec) -> DecoderSpec {
+    DecoderSpec { router_logits: None, ..spec }
 }
 
 /// The body of a class with a head.
@@ -85,12 +91,14 @@ fn below(spec: DecoderSpec, weights: &Weights) -> DecoderBody {
     DecoderBody::load(spec, weights, &places)
 }
 
-/// `logits` over the vocabulary; of the last `logits_to_keep` tokens where the input says so.
+/// `logits` over the vocabulary, of the last `logits_to_keep` tokens where the input says so; `aux_loss`, how unevenly
+/// experts are used, where what their routers said is an output.
 #[derive(Debug)]
 pub struct Vocabulary {
     pub(super) head: Linear,
     pub(super) scale: Option<f64>,
     pub(super) softcap: Option<f64>,
+    pub(super) balance: Option<i64>,
 }
 
 impl Vocabulary {
@@ -110,7 +118,18 @@ impl Vocabulary {
 
 impl Readout for Vocabulary {
     fn read(&self, features: &Features, inputs: &Inputs) -> Result<Outputs> {
-        Ok(Outputs::new().with("logits", self.forward(&last_tokens(&features.hidden, inputs))))
+        let mut outputs = Outputs::new().with("logits", self.forward(&last_tokens(&features.hidden, inputs)));
+        if let Some(chosen) = self.balance {
+            let routed: Vec<_> =
+                (0..).map_while(|layer| features.rest.get(&format!("router_logits.{layer}"))).collect();
+            let tokens = features.hidden.size()[1];
+            // Of the tokens of this pass, not of those in the cache.
+            let mask = inputs.get("attention_mask").map(|mask| mask.slice(1, -tokens, None, 1));
+            if let Some(loss) = load_balance(&routed, chosen, mask.as_ref()) {
+                outputs.insert("aux_loss", loss);
+            }
+        }
+        Ok(outputs)
     }
 }
 

@@ -18,8 +18,8 @@ use crate::inputs::{Argument, Dim, Values, covers};
 use crate::nn::heads::{Body, Features};
 use crate::nn::rope::{Rope, RopeSpec};
 use crate::nn::{
-    Arrangement, AttentionSpec, Context, Embedding, FeedForwardSpec, LayerSpec, Linear, Mask, MlpSpec, Norm, NormSpec,
-    Placement, Stack, StackSpec,
+    Arrangement, AttentionSpec, Context, Embedding, FeedForwardSpec, LayerSpec, Linear, Mask, MlpSpec, MoeSpec, Norm,
+    NormSpec, Placement, Stack, StackSpec,
 };
 use crate::weights::{NameTable, Weights};
 use crate::{Cache, Error, Inputs, Result};
@@ -57,6 +57,12 @@ pub struct DecoderSpec {
     pub logit_scale: Option<f64>,
     /// Bound that they approach then: `cap * tanh(logits / cap)`.
     pub logit_softcap: Option<f64>,
+    /// Whether what the routers of experts said is an output where the caller does not say (`output_router_logits`);
+    /// never where `None`.
+    pub router_logits: Option<bool>,
+    /// With how many experts per token the class for generation measures their balance where it returns that; not at all
+    /// where `None`.
+    pub balance: Option<i64>,
     /// Number of labels of the classification heads.
     pub labels: i64,
     /// The token that fills rows up, which sequence classification looks in front of.
@@ -88,6 +94,8 @@ impl DecoderSpec {
             lm_head: LmHead { tied: false, bias: false },
             logit_scale: None,
             logit_softcap: None,
+            router_logits: None,
+            balance: None,
             labels: 2,
             pad_token: None,
             frozen_padding: false,
@@ -121,6 +129,15 @@ impl DecoderSpec {
     /// The same with the attention of every layer changed by `change`.
     pub fn with_attention(self, mut change: impl FnMut(&mut AttentionSpec)) -> Self {
         self.with_layers(|_, layer| layer.layer.attention().into_iter().for_each(&mut change))
+    }
+
+    /// The same with `moe` as the feed-forward of those layers that are `sparse`, by their number.
+    pub fn with_experts(self, moe: MoeSpec, sparse: impl Fn(usize) -> bool) -> Self {
+        self.with_layers(|index, layer| {
+            if sparse(index) {
+                layer.layer.feed_forward = FeedForwardSpec::Moe(Box::new(moe));
+            }
+        })
     }
 
     /// The same with the feed-forward of every layer changed by `change`, where it is one network for all tokens.
@@ -182,6 +199,8 @@ pub struct Names {
     pub token_head: &'static str,
     /// What older checkpoints carry in every layer although nothing needs it, as paths of blocks.
     pub ignored: &'static [&'static str],
+    /// Layers that checkpoints carry after the last, such as those that predict further tokens.
+    pub spare_layers: i64,
 }
 
 impl Names {
@@ -193,6 +212,7 @@ impl Names {
             span_prefix: "transformer",
             token_head: "score",
             ignored: &["attention.rotary_emb.inv_freq"],
+            spare_layers: 0,
         }
     }
 }
@@ -223,6 +243,9 @@ impl DecoderBody {
         let weights = weights.either(places).named(spec.names.table.clone());
         for layer in 0..spec.layers.len() {
             spec.names.ignored.iter().for_each(|name| weights.at("layers").layer(layer).ignore(name));
+        }
+        for layer in (spec.layers.len()..).take(spec.names.spare_layers as usize) {
+            weights.at("layers").layer(layer).ignore_below("");
         }
         let token = Embedding::load(&weights.at("token"), spec.vocab_size, spec.hidden);
         let position = spec.positions.map(|positions| {
@@ -258,8 +281,8 @@ impl DecoderBody {
 
     /// The head over the vocabulary, from the root of a class's weights.
     pub fn vocabulary(&self, weights: &Weights) -> Vocabulary {
-        let DecoderSpec { logit_scale: scale, logit_softcap: softcap, .. } = self.spec;
-        Vocabulary { head: self.lm_head(weights), scale, softcap }
+        let DecoderSpec { logit_scale: scale, logit_softcap: softcap, balance, .. } = self.spec;
+        Vocabulary { head: self.lm_head(weights), scale, softcap, balance }
     }
 
     fn lm_head(&self, weights: &Weights) -> Linear {
@@ -343,8 +366,10 @@ impl DecoderBody {
                 true => Mask::causal(attention_mask, tokens, past, view.window, x),
                 false => Mask::near(attention_mask, tokens, past, view.window, x),
             };
-            let context =
+            let mut context =
                 Context::new(mask, inputs).with_memory(memory, Mask::padding(inputs.get("encoder_attention_mask")));
+            let asked = inputs.flag("output_router_logits").and_then(serde_json::Value::as_bool);
+            context.router_logits = self.spec.router_logits.is_some_and(|default| asked.unwrap_or(default));
             match &view.rope {
                 Some(rope) => context.with_rotation(rope.at(&positions, x.kind())),
                 None => context,

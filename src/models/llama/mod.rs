@@ -21,7 +21,7 @@ pub use cohere::{Cohere, CohereConfig};
 pub use gemma::{Gemma, Gemma2, Gemma2Config, Gemma3Text, Gemma3TextConfig, GemmaConfig, GemmaSandwichConfig};
 pub use glm::{Glm4, Glm4Config};
 pub use granite::{Granite, GraniteConfig};
-pub use mistral::{Mistral, MistralConfig};
+pub use mistral::{Mistral, MistralConfig, spec as mistral};
 pub use olmo::{Olmo2, Olmo2Config};
 pub use original::{Llama, LlamaConfig};
 pub use phi::{Phi3, Phi3Config};

@@ -291,6 +291,19 @@ impl RopeSettings {
         Ok(RopeSpec { theta, width, scaling, pairing: Pairing::Half })
     }
 
+    /// What DeepSeek's models multiply the scale of scores by for stretched contexts, `mscale_all_dim` of YaRN squared;
+    /// 1 where nothing is said.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where the factor that it follows from is missing.
+    pub fn score_scale(&self, model_type: &str) -> Result<f64> {
+        let weight = self.mscale_all_dim.filter(|weight| *weight != 0.0 && self.rope_type != RopeType::Default);
+        let Some(weight) = weight else { return Ok(1.0) };
+        let missing =
+            || Error::config(model_type, "rope_parameters.factor", "is missing, which `mscale_all_dim` needs");
+        Ok(yarn_scale(self.factor.ok_or_else(missing)?, weight).powi(2))
+    }
+
     /// The pairs between which YaRN passes from kept to divided frequencies.
     fn ramp(&self, theta: f64, width: i64, original: f64, betas: (Option<f64>, Option<f64>)) -> (f64, f64) {
         let pair = |rotations: f64| width as f64 * (original / (rotations * TAU)).ln() / (2.0 * theta.ln());
