@@ -490,8 +490,8 @@ pub fn lowest(kind: Kind) -> f64 {
     }
 }
 
-/// Repeats each head of keys or values so that there are `heads`.
-fn repeat_heads(x: &Tensor, heads: i64) -> Tensor {
+/// Repeats each head of keys or values `[batch, heads, tokens, width]` so that there are `heads`.
+pub(super) fn repeat_heads(x: &Tensor, heads: i64) -> Tensor {
     let size = x.size();
     if size[1] == heads {
         return x.shallow_clone();

@@ -22,16 +22,22 @@ pub struct Context {
     pub bias: Option<Tensor>,
     /// Rotates queries and keys of self-attention.
     pub rotation: Option<Rotation>,
-    /// The relative positions of disentangled attention.
-    pub relative: Option<RelativePositions>,
     /// Added to what queries and keys are made of, but not values; `[batch or 1, tokens, hidden]`.
     pub positions: Option<Tensor>,
     /// The same for the keys of the second sequence.
     pub memory_positions: Option<Tensor>,
+    /// Which tokens are no padding, `[batch, tokens, 1]`, for mixers other than attention; `None` where all are.
+    pub real: Option<Tensor>,
+    /// The relative positions of disentangled attention.
+    pub relative: Option<RelativePositions>,
     /// The sequence that cross attention looks at, `[batch, keys, source]`.
     pub memory: Option<Tensor>,
     /// Which of its tokens are seen.
     pub memory_mask: Mask,
+    /// Rows and columns of the tokens, where they lie on a grid that layers work on.
+    pub grid: Option<[i64; 2]>,
+    /// Added to what each layer makes before the next one takes it, as far as there are such; `[1, tokens, hidden]`.
+    pub between: Vec<Tensor>,
     /// Whether the hidden states of every layer are wanted.
     pub hidden_states: bool,
     /// Whether the attention weights of every layer are wanted.
@@ -49,11 +55,14 @@ impl Context {
             mask,
             bias: None,
             rotation: None,
-            relative: None,
             positions: None,
             memory_positions: None,
+            real: None,
+            relative: None,
             memory: None,
             memory_mask: Mask::None,
+            grid: None,
+            between: Vec::new(),
             hidden_states: inputs.is_set("output_hidden_states"),
             attentions: inputs.is_set("output_attentions"),
             router_logits: inputs.is_set("output_router_logits"),
@@ -120,10 +129,28 @@ impl Context {
         self
     }
 
+    /// With `real` tokens, `[batch, tokens, 1]`, among others.
+    pub fn with_real(mut self, real: Option<Tensor>) -> Self {
+        self.real = real;
+        self
+    }
+
     /// With relative positions.
     pub fn with_relative(mut self, relative: RelativePositions) -> Self {
         self.relative = Some(relative);
         self
+    }
+
+    /// With tokens on a grid of rows and columns.
+    pub fn on_grid(self, grid: [i64; 2]) -> Self {
+        Self { grid: Some(grid), ..self }
+    }
+
+    /// Tokens `[batch, rows * columns, hidden]` as a map `[batch, hidden, rows, columns]`; without a grid they are one row.
+    pub fn map(&self, tokens: &Tensor) -> Tensor {
+        let size = tokens.size();
+        let [rows, columns] = self.grid.unwrap_or([1, size[1]]);
+        tokens.transpose(1, 2).reshape([size[0], size[2], rows, columns])
     }
 
     /// With `bias` added to the scores.
@@ -157,6 +184,14 @@ impl Passed {
         self
     }
 
+    /// Leaves the input of the first layer out of the hidden states and puts the normalised output at their end, as
+    /// models of state spaces return them.
+    pub fn behind_layers(mut self) -> Self {
+        let one = self.hidden_states.len().min(1);
+        self.hidden_states.rotate_left(one);
+        self.tied()
+    }
+
     /// What the layers of `self` and then those of `rest` return, whose input need not be the output of the first.
     pub fn then(mut self, rest: Self) -> Self {
         self.hidden_states.pop();
@@ -167,7 +202,8 @@ impl Passed {
         Self { last: rest.last, ..self }
     }
 
-    /// The recorded intermediates: `hidden_states.N`, `attentions.N`, `cross_attentions.N`, `router_logits.N`, each below `prefix`.
+    /// The recorded intermediates: `hidden_states.N`, `attentions.N`, `cross_attentions.N`, `router_logits.N`, each
+    /// below `prefix`.
     pub fn recorded(self, prefix: &str) -> Outputs {
         let mut outputs = Outputs::new();
         outputs.insert_list(&format!("{prefix}hidden_states"), self.hidden_states);
@@ -221,22 +257,25 @@ impl Stack {
         };
         let tokens = passed.last.size()[1];
         let layers = self.order.iter().filter_map(|layer| self.layers.get(*layer));
+        if context.hidden_states {
+            passed.hidden_states.push(passed.last.shallow_clone());
+        }
         for (index, layer) in layers.enumerate() {
-            if context.hidden_states {
-                passed.hidden_states.push(passed.last.shallow_clone());
-            }
             let output =
                 layer.forward(&passed.last, context.of(index), cache.as_deref_mut().map(|cache| cache.layer(index)));
             passed.last = output.hidden;
+            if context.hidden_states {
+                passed.hidden_states.push(passed.last.shallow_clone());
+            }
+            if let Some(more) = context.between.get(index) {
+                passed.last = &passed.last + more;
+            }
             passed.attentions.extend(output.attention);
             passed.cross_attentions.extend(output.cross_attention);
             passed.router_logits.extend(output.routed.filter(|_| context.router_logits));
         }
         if let Some(cache) = cache {
             cache.advance(tokens);
-        }
-        if context.hidden_states {
-            passed.hidden_states.push(passed.last.shallow_clone());
         }
         if let Some(norm) = &self.final_norm {
             passed.last = norm.forward(&passed.last);

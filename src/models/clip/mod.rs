@@ -82,22 +82,13 @@ fn vision_spec(config: &ClipVisionConfig) -> VisionSpec {
     let norm = NormSpec::layer(layer_norm_eps);
     let layer =
         layer(hidden_size, config.num_attention_heads, config.intermediate_size, config.hidden_act, layer_norm_eps);
-    VisionSpec {
-        patches: PatchSpec {
-            channels: config.num_channels,
-            hidden: hidden_size,
-            image: [config.image_size; 2],
-            patch: [config.patch_size; 2],
-            bias: false,
-            tokens: &["class"],
-            mask_token: false,
-            batched: false,
-        },
-        embedding_norm: Some(norm),
-        stack: StackSpec { layers: vec![layer; config.num_hidden_layers as usize], final_norm: None },
-        pooling: Some(PoolingSpec::Norm(norm)),
-        attention_mask: false,
-    }
+    let patches = PatchSpec {
+        bias: false,
+        batched: false,
+        ..PatchSpec::new(config.num_channels, hidden_size, [config.image_size; 2], [config.patch_size; 2], &["class"])
+    };
+    let stack = StackSpec { layers: vec![layer; config.num_hidden_layers as usize], final_norm: None };
+    VisionSpec { embedding_norm: Some(norm), ..VisionSpec::new(patches, stack).pooled(PoolingSpec::Norm(norm)) }
 }
 
 /// The image encoder below `vision_model`, or at the root of files that hold nothing else.

@@ -19,7 +19,7 @@ use crate::nn::heads::{Body, Features};
 use crate::nn::rope::{Rope, RopeSpec};
 use crate::nn::{
     Arrangement, AttentionSpec, Context, Embedding, FeedForwardSpec, LayerSpec, Linear, Mask, MlpSpec, MoeSpec, Norm,
-    NormSpec, Placement, Stack, StackSpec,
+    NormSpec, Placement, Stack, StackSpec, real_among,
 };
 use crate::weights::{NameTable, Weights};
 use crate::{Cache, Error, Inputs, Result};
@@ -51,6 +51,9 @@ pub struct DecoderSpec {
     pub layers: Vec<DecoderLayer>,
     /// The normalisation after the last layer.
     pub final_norm: Option<NormSpec>,
+    /// Whether hidden states are recorded behind each layer and once more behind the last normalisation, instead of
+    /// before each layer and behind the last normalisation.
+    pub states_behind_layers: bool,
     /// The head over the vocabulary.
     pub lm_head: LmHead,
     /// What logits over the vocabulary are multiplied by.
@@ -91,6 +94,7 @@ impl DecoderSpec {
             token_types: false,
             layers,
             final_norm: Some(norm),
+            states_behind_layers: false,
             lm_head: LmHead { tied: false, bias: false },
             logit_scale: None,
             logit_softcap: None,
@@ -199,6 +203,8 @@ pub struct Names {
     pub token_head: &'static str,
     /// What older checkpoints carry in every layer although nothing needs it, as paths of blocks.
     pub ignored: &'static [&'static str],
+    /// What checkpoints carry beside the body although nothing needs it, as stored paths.
+    pub beside: &'static [&'static str],
     /// Layers that checkpoints carry after the last, such as those that predict further tokens.
     pub spare_layers: i64,
 }
@@ -212,6 +218,7 @@ impl Names {
             span_prefix: "transformer",
             token_head: "score",
             ignored: &["attention.rotary_emb.inv_freq"],
+            beside: &[],
             spare_layers: 0,
         }
     }
@@ -230,16 +237,19 @@ pub struct DecoderBody {
     kinds: Vec<usize>,
 }
 
-/// What layers of one kind see: how far back, and rotated how.
+/// What layers of one kind see.
 #[derive(Debug)]
-struct View {
-    window: Option<i64>,
-    rope: Option<Rope>,
+enum View {
+    /// Attention: how far back, and rotated how.
+    Attention { window: Option<i64>, rope: Option<Rope> },
+    /// What mixes tokens otherwise: the tokens one after the other.
+    Sequence,
 }
 
 impl DecoderBody {
     /// Loads the body from the root of a class's weights, below the first of `places` that the checkpoint has.
     pub fn load(spec: DecoderSpec, weights: &Weights, places: &[&str]) -> Self {
+        spec.names.beside.iter().for_each(|place| weights.ignore_below(place));
         let weights = weights.either(places).named(spec.names.table.clone());
         for layer in 0..spec.layers.len() {
             spec.names.ignored.iter().for_each(|name| weights.at("layers").layer(layer).ignore(name));
@@ -256,18 +266,20 @@ impl DecoderBody {
         let embedding_norm = spec.embedding_norm.map(norm);
         let layers = spec.layers.iter().map(|layer| layer.layer.clone()).collect();
         let stack = Stack::load(&weights, &StackSpec { layers, final_norm: spec.final_norm });
-        let mut seen: Vec<(Option<i64>, &Option<RopeSpec>)> = Vec::new();
+        let mut seen: Vec<Option<(Option<i64>, &Option<RopeSpec>)>> = Vec::new();
         let mut kinds = Vec::with_capacity(spec.layers.len());
         for layer in &spec.layers {
-            let view = (layer.window, &layer.rope);
+            let view = layer.layer.mixer.attends().then_some((layer.window, &layer.rope));
             kinds.push(seen.iter().position(|known| *known == view).unwrap_or_else(|| {
                 seen.push(view);
                 seen.len() - 1
             }));
         }
-        let view = |(window, rope): (Option<i64>, &Option<RopeSpec>)| View {
-            window,
-            rope: rope.clone().map(|rope| Rope::new(rope, weights.device())),
+        let view = |view: Option<(Option<i64>, &Option<RopeSpec>)>| match view {
+            Some((window, rope)) => {
+                View::Attention { window, rope: rope.clone().map(|rope| Rope::new(rope, weights.device())) }
+            }
+            None => View::Sequence,
         };
         let views = seen.into_iter().map(view).collect();
         let padding = spec.pad_token.filter(|_| spec.frozen_padding);
@@ -360,20 +372,27 @@ impl DecoderBody {
             Some(ids) => ids.shallow_clone(),
             None => Tensor::arange_start(past, past + tokens, (tch::Kind::Int64, device)).unsqueeze(0),
         };
+        let asked = inputs.flag("output_router_logits").and_then(serde_json::Value::as_bool);
+        let router_logits = self.spec.router_logits.is_some_and(|default| asked.unwrap_or(default));
         let context = |view: &View| {
-            let memory = inputs.get("encoder_hidden_states").map(Tensor::shallow_clone);
-            let mask = match self.spec.causal {
-                true => Mask::causal(attention_mask, tokens, past, view.window, x),
-                false => Mask::near(attention_mask, tokens, past, view.window, x),
+            let mut context = match view {
+                View::Sequence => Context::new(Mask::None, inputs).with_real(real_among(attention_mask, tokens)),
+                View::Attention { window, rope } => {
+                    let memory = inputs.get("encoder_hidden_states").map(Tensor::shallow_clone);
+                    let mask = match self.spec.causal {
+                        true => Mask::causal(attention_mask, tokens, past, *window, x),
+                        false => Mask::near(attention_mask, tokens, past, *window, x),
+                    };
+                    let memory_mask = Mask::padding(inputs.get("encoder_attention_mask"));
+                    let context = Context::new(mask, inputs).with_memory(memory, memory_mask);
+                    match rope {
+                        Some(rope) => context.with_rotation(rope.at(&positions, x.kind())),
+                        None => context,
+                    }
+                }
             };
-            let mut context =
-                Context::new(mask, inputs).with_memory(memory, Mask::padding(inputs.get("encoder_attention_mask")));
-            let asked = inputs.flag("output_router_logits").and_then(serde_json::Value::as_bool);
-            context.router_logits = self.spec.router_logits.is_some_and(|default| asked.unwrap_or(default));
-            match &view.rope {
-                Some(rope) => context.with_rotation(rope.at(&positions, x.kind())),
-                None => context,
-            }
+            context.router_logits = router_logits;
+            context
         };
         Context::by_layer(self.views.iter().map(context), &self.kinds)
             .ok_or_else(|| Error::input("input_ids", "the model has no layers"))
@@ -408,7 +427,8 @@ impl Body for DecoderBody {
         let past = cache.as_ref().map_or(0, |cache| cache.len());
         let x = self.enter(inputs, past)?;
         let context = self.contexts(inputs, &x, past)?;
-        let passed = self.stack.forward(x, &context, cache).tied();
+        let passed = self.stack.forward(x, &context, cache);
+        let passed = if self.spec.states_behind_layers { passed.behind_layers() } else { passed.tied() };
         Ok(Features { hidden: passed.last.shallow_clone(), pooled: None, rest: passed.recorded("") })
     }
 
