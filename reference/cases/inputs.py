@@ -286,7 +286,9 @@ BUILDERS: dict[str, Builder] = {
 
 def states(context: Context, name: str) -> torch.Tensor:
     """Hidden states of an encoder that is not part of the model."""
-    width = getattr(context.config, "cross_attention_hidden_size", None) or context.config.hidden_size
+    config = context.config
+    other = getattr(config, "cross_attention_hidden_size", None) or getattr(config, "encoder_hidden_size", None)
+    width = other or config.hidden_size
     return draw(context.seed, f"input.{name}", [context.batch, 5, width], -1.5, 1.5).float()
 
 

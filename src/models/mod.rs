@@ -2,6 +2,7 @@
 
 pub mod bart;
 pub mod bert;
+pub mod blip;
 mod classes;
 pub mod clip;
 pub mod codec;

@@ -163,6 +163,13 @@ pub struct Attend<'a> {
     pub weights: bool,
 }
 
+impl Attend<'_> {
+    /// To all keys alike.
+    pub fn all() -> Self {
+        Self { mask: &Mask::None, bias: None, rotation: None, positions: None, memory_positions: None, weights: false }
+    }
+}
+
 /// Makes a bias of scores, `[batch, heads, queries, keys]`, of queries and keys, `[batch, heads, tokens, head_dim]` each.
 pub type ContentBias<'a> = &'a dyn Fn(&Tensor, &Tensor) -> Tensor;
 

@@ -1,7 +1,8 @@
 use tch::{Kind, Tensor};
+use tch_transformers_native::Weight;
 
 use super::heads::Pooler;
-use super::{Activation, Norm, NormSpec};
+use super::{Activation, Attend, Attention, AttentionSpec, Mlp, MlpSpec, Norm, NormSpec};
 use crate::weights::Weights;
 
 /// How one vector is made of a sequence or an image.
@@ -40,6 +41,19 @@ pub enum PoolingSpec {
         /// The activation.
         activation: Activation,
     },
+    /// A learned query that attends to all tokens.
+    Attention(AttentionPoolingSpec),
+}
+
+/// What a learned query takes from a sequence: `y + mlp(norm(y))` with `y = attention(query, tokens)`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AttentionPoolingSpec {
+    /// From the query to the tokens.
+    pub attention: AttentionSpec,
+    /// The normalisation of what it takes.
+    pub norm: NormSpec,
+    /// The feed-forward after it.
+    pub mlp: MlpSpec,
 }
 
 /// A pooling with its parameters.
@@ -72,10 +86,43 @@ pub enum Pooling {
     Norm(Norm),
     /// As [`PoolingSpec::Dense`].
     Dense(Pooler),
+    /// As [`PoolingSpec::Attention`].
+    Attention(Box<AttentionPooling>),
+}
+
+/// An [`AttentionPoolingSpec`] with its parameters.
+#[derive(Debug)]
+pub struct AttentionPooling {
+    /// The query, `[1, 1, width]`.
+    probe: Weight,
+    attention: Attention,
+    norm: Norm,
+    mlp: Mlp,
+}
+
+impl AttentionPooling {
+    /// Loads `probe`, `attention`, `norm` and `mlp`.
+    pub fn load(weights: &Weights, spec: AttentionPoolingSpec) -> Self {
+        let width = spec.attention.hidden;
+        Self {
+            probe: weights.weight("probe", &[1, 1, width]),
+            attention: Attention::load_cross(&weights.at("attention"), spec.attention),
+            norm: Norm::load(&weights.at("norm"), spec.norm, width),
+            mlp: Mlp::load(&weights.at("mlp"), spec.mlp),
+        }
+    }
+
+    /// `[batch, tokens, width]` to `[batch, width]`.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        let query = self.probe.expand([x.size()[0], -1, -1], false);
+        let attend = Attend::all();
+        let (taken, _) = self.attention.forward_cross(&query, x, attend, None);
+        (&taken + self.mlp.forward(&self.norm.forward(&taken))).select(1, 0)
+    }
 }
 
 impl Pooling {
-    /// Loads what `spec` needs for tokens of `width`: `weight` and `bias`, or `dense`.
+    /// Loads what `spec` needs for tokens of `width`: `weight` and `bias`, or `dense`, or as [`AttentionPooling::load`].
     pub fn load(weights: &Weights, spec: PoolingSpec, width: i64) -> Self {
         match spec {
             PoolingSpec::First => Self::First,
@@ -87,6 +134,7 @@ impl Pooling {
             PoolingSpec::Area => Self::Area,
             PoolingSpec::Norm(norm) => Self::Norm(Norm::load(weights, norm, width)),
             PoolingSpec::Dense { size, activation } => Self::Dense(Pooler::resizing(weights, width, size, activation)),
+            PoolingSpec::Attention(spec) => Self::Attention(Box::new(AttentionPooling::load(weights, spec))),
         }
     }
 
@@ -101,6 +149,7 @@ impl Pooling {
             Self::Area => x.mean_dim([-1, -2].as_slice(), false, None::<Kind>),
             Self::Norm(norm) => norm.forward(&x.select(1, 0)),
             Self::Dense(pooler) => pooler.forward(x),
+            Self::Attention(pooling) => pooling.forward(x),
         }
     }
 }

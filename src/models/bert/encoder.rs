@@ -14,6 +14,7 @@ pub struct Encoder {
     relative: Option<RelativePlaces>,
     causal: bool,
     blind_padding: bool,
+    masks_memory: bool,
 }
 
 #[derive(Debug)]
@@ -47,7 +48,8 @@ impl Encoder {
             Relative::Bias(spec, rows) => RelativePlaces::Bias(RelativeBias::load_longer(&at, spec, rows)),
             Relative::Vectors(spec) => RelativePlaces::Vectors(RelativeTable::load(&at, spec)),
         });
-        Self { first, stack, relative, causal: spec.causal, blind_padding: spec.blind_padding }
+        let LayersSpec { causal, blind_padding, masks_memory, .. } = *spec;
+        Self { first, stack, relative, causal, blind_padding, masks_memory }
     }
 
     /// Passes `x` (`[batch, tokens, hidden]`) through the layers; reads `attention_mask`, `encoder_hidden_states`,
@@ -73,8 +75,8 @@ impl Encoder {
             (false, false) => Mask::padding(real),
         };
         let memory = inputs.get("encoder_hidden_states").map(Tensor::shallow_clone);
-        let context =
-            Context::new(mask, inputs).with_memory(memory, Mask::padding(inputs.get("encoder_attention_mask")));
+        let real_memory = inputs.get("encoder_attention_mask").filter(|_| self.masks_memory);
+        let context = Context::new(mask, inputs).with_memory(memory, Mask::padding(real_memory));
         match &self.relative {
             Some(RelativePlaces::Bias(bias)) => context.with_bias(bias.forward(tokens, past + tokens, past)),
             Some(RelativePlaces::Vectors(table)) => context.with_relative(table.forward(tokens)),

@@ -35,6 +35,6 @@ pub use electra::{Electra, ElectraConfig};
 pub use embeddings::{Embeddings, EmbeddingsSpec, IdTable, Positions, Projection};
 pub use encoder::Encoder;
 pub use mpnet::{MPNet, MPNetConfig};
-pub use original::{Bert, BertConfig};
+pub use original::{Bert, BertConfig, spec};
 pub use roberta::{Roberta, RobertaConfig};
 pub use spec::{EncoderSpec, Heads, LayersSpec, Names, Pretraining, Relative, Sharing, Vector};

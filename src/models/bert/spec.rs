@@ -47,6 +47,8 @@ pub struct LayersSpec {
     pub causal: bool,
     /// Whether padding sees nothing.
     pub blind_padding: bool,
+    /// Whether cross attention passes over the padding of what it looks at.
+    pub masks_memory: bool,
 }
 
 impl LayersSpec {
@@ -60,6 +62,7 @@ impl LayersSpec {
             conv: None,
             causal: false,
             blind_padding: false,
+            masks_memory: true,
         }
     }
 }

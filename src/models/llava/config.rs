@@ -26,16 +26,7 @@ crate::config! {
     /// Configuration of [`Llava`](super::Llava).
     pub struct LlavaConfig("llava") {
         /// The vision tower: any architecture of the roster that returns hidden states of an image.
-        vision_config: Value = as_part(ClipVisionConfig {
-            intermediate_size: 4096,
-            hidden_size: 1024,
-            patch_size: 14,
-            image_size: 336,
-            num_hidden_layers: 24,
-            num_attention_heads: 16,
-            projection_dim: 768,
-            ..Default::default()
-        }),
+        vision_config: Value = as_part(vision_default()),
         /// The language model: any decoder of the roster.
         text_config: Value = as_part(LlamaConfig::default()),
         /// The token that an image feature takes the place of.
@@ -56,6 +47,15 @@ crate::config! {
     parts: ["vision_config", "text_config"]
     upgrade: upgrade;
     validate: validate;
+}
+
+/// The tower of the first checkpoints, ViT-L/14 of 336 pixels.
+fn vision_default() -> ClipVisionConfig {
+    let mut config = ClipVisionConfig { projection_dim: 768, ..Default::default() };
+    (config.hidden_size, config.intermediate_size) = (1024, 4096);
+    (config.num_hidden_layers, config.num_attention_heads) = (24, 16);
+    (config.image_size, config.patch_size) = (336, 14);
+    config
 }
 
 fn upgrade(fields: &mut Map<String, Value>, default: &LlavaConfig) -> Result<()> {
