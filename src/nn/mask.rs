@@ -20,6 +20,14 @@ impl Mask {
         }
     }
 
+    /// As [`Mask::padding`], and padding attends to nothing.
+    pub fn pairs(attention_mask: Option<&Tensor>) -> Self {
+        match real_tokens(attention_mask) {
+            Some(real) => Self::Allowed(real.logical_and(&real.transpose(2, 3))),
+            None => Self::None,
+        }
+    }
+
     /// Each of `queries` tokens after `past` earlier ones may attend to itself and to what came before it,
     /// to padding never. `window` limits how far back, itself included.
     ///

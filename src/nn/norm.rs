@@ -40,7 +40,7 @@ pub enum NormScale {
 
 impl NormSpec {
     /// LayerNorm with scale and shift.
-    pub fn layer(eps: f64) -> Self {
+    pub const fn layer(eps: f64) -> Self {
         Self { kind: NormKind::Layer, eps, scale: NormScale::Weight, bias: true }
     }
 
@@ -161,6 +161,11 @@ impl Norm {
             }
         }
     }
+}
+
+/// Each vector of the last dimension divided by its length, or by `least` where it is shorter.
+pub fn unit(x: &Tensor, least: f64) -> Tensor {
+    x / x.square().sum_dim_intlist([-1].as_slice(), true, None::<Kind>).sqrt().clamp_min(least)
 }
 
 /// Mean and variance over the positions and over groups of channels, then scale and shift of each channel (Wu and He,

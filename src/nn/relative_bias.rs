@@ -26,7 +26,12 @@ pub struct RelativeBias {
 impl RelativeBias {
     /// Loads `weight` `[buckets, heads]`.
     pub fn load(weights: &Weights, spec: RelativeBiasSpec) -> Self {
-        Self { spec, table: Embedding::load(weights, spec.buckets, spec.heads) }
+        Self::load_longer(weights, spec, spec.buckets)
+    }
+
+    /// Loads a table of `rows` rows, of which only the first ones serve as buckets.
+    pub fn load_longer(weights: &Weights, spec: RelativeBiasSpec, rows: i64) -> Self {
+        Self { spec, table: Embedding::load(weights, rows, spec.heads) }
     }
 
     /// The biases of `queries` tokens that come after `past` others, to `keys` keys: `[1, heads, queries, keys]`.

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::config::{ModelConfig, OneOrMore, normalise_any_part, positive};
+use crate::config::{OneOrMore, as_part, normalise_any_part, positive};
 use crate::models::clip::ClipVisionConfig;
 use crate::models::llama::LlamaConfig;
 use crate::nn::Activation;
@@ -26,18 +26,9 @@ crate::config! {
     /// Configuration of [`Llava`](super::Llava).
     pub struct LlavaConfig("llava") {
         /// The vision tower: any architecture of the roster that returns hidden states of an image.
-        vision_config: Value = default_part(ClipVisionConfig {
-            intermediate_size: 4096,
-            hidden_size: 1024,
-            patch_size: 14,
-            image_size: 336,
-            num_hidden_layers: 24,
-            num_attention_heads: 16,
-            projection_dim: 768,
-            ..Default::default()
-        }),
+        vision_config: Value = as_part(vision_default()),
         /// The language model: any decoder of the roster.
-        text_config: Value = default_part(LlamaConfig::default()),
+        text_config: Value = as_part(LlamaConfig::default()),
         /// The token that an image feature takes the place of.
         image_token_index: i64 = 32000,
         /// Activation between the two layers of the projector.
@@ -58,12 +49,13 @@ crate::config! {
     validate: validate;
 }
 
-fn default_part<C: ModelConfig>(config: C) -> Value {
-    let mut fields = serde_json::to_value(config).unwrap_or_default();
-    if let Value::Object(fields) = &mut fields {
-        fields.insert("model_type".into(), C::MODEL_TYPE.into());
-    }
-    fields
+/// The tower of the first checkpoints, ViT-L/14 of 336 pixels.
+fn vision_default() -> ClipVisionConfig {
+    let mut config = ClipVisionConfig { projection_dim: 768, ..Default::default() };
+    (config.hidden_size, config.intermediate_size) = (1024, 4096);
+    (config.num_hidden_layers, config.num_attention_heads) = (24, 16);
+    (config.image_size, config.patch_size) = (336, 14);
+    config
 }
 
 fn upgrade(fields: &mut Map<String, Value>, default: &LlavaConfig) -> Result<()> {
