@@ -8,6 +8,7 @@ Options (`[inputs]` of an entry, or `[inputs.cases.<case>]`):
     add, omit    arguments to pass, or not to pass, in spite of the defaults
     python       arguments that are no tensors
     null         fields of the config that are null, which an entry's tables cannot say
+    tiny         what the case of a class changes about the entry's `[tiny]`, as `tiny` of an extra case does
     ranges       {pattern of checkpoint names = [low, high]} for weights that the general rule does not suit
     greedy_position_ids
                  true where `generate` counts positions otherwise than the model itself (RoBERTa): follow `generate`
@@ -219,8 +220,16 @@ def input_features(context: Context) -> torch.Tensor:
     return draw(context.seed, "input.input_features", shape, -1.5, 1.5).float()
 
 
+def spectrogram(context: Context) -> list[int] | None:
+    """Frames and bins of a spectrogram, where a model takes one under the name of raw audio."""
+    bins, frames = (getattr(context.config, key, None) for key in ("num_mel_bins", "max_length"))
+    return [frames, bins] if frames and bins else None
+
+
 def input_values(context: Context) -> torch.Tensor:
-    """Raw audio; padded samples are zero."""
+    """Raw audio, whose padded samples are zero, or a spectrogram."""
+    if frames := spectrogram(context):
+        return draw(context.seed, "input.input_values", [context.batch, *frames], -1.5, 1.5).float()
     channels = getattr(context.config, "audio_channels", None)
     shape = [context.batch, *([channels] if channels else []), context.options.get("samples", 400)]
     values = draw(context.seed, "input.input_values", shape, -1, 1).float()
@@ -282,7 +291,7 @@ def states(context: Context, name: str) -> torch.Tensor:
 
 def attention_shape(context: Context) -> list[int]:
     """Shape of the main mask: that of the tokens, or of the raw audio."""
-    if context.main_input == "input_values":
+    if context.main_input == "input_values" and not spectrogram(context):
         return [context.batch, context.options.get("samples", 400)]
     return context.shape
 
@@ -302,7 +311,7 @@ def passes(context: Context, argument: str) -> bool:
         case "token_type_ids":
             return getattr(context.text, "type_vocab_size", 0) > 1
         case "attention_mask":
-            return context.main_input in ("input_ids", "input_values")
+            return context.main_input in ("input_ids", "input_values") and not spectrogram(context)
         case "decoder_input_ids":
             return not context.class_name.endswith(SHIFTING)
         case "bool_masked_pos":

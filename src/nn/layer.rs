@@ -3,8 +3,8 @@ use tch_transformers_native::Weight;
 
 use super::{
     Attention, AttentionSpec, Context, DisentangledAttention, DisentangledSpec, GatedDelta, GatedDeltaSpec,
-    LatentAttention, LatentAttentionSpec, Mamba, MambaSpec, Mlp, MlpSpec, Moe, MoeSpec, Norm, NormSpec, ShortConv,
-    ShortConvSpec,
+    LatentAttention, LatentAttentionSpec, Mamba, MambaSpec, MixMlp, Mlp, MlpSpec, Moe, MoeSpec, Norm, NormSpec,
+    Reduced, ReducedSpec, ShortConv, ShortConvSpec, Windows, WindowsSpec,
 };
 use crate::cache::LayerCache;
 use crate::weights::Weights;
@@ -38,6 +38,10 @@ pub enum Arrangement {
 pub enum MixerSpec {
     /// Attention.
     Attention(AttentionSpec),
+    /// Attention within windows of a grid.
+    Windows(WindowsSpec),
+    /// Attention on a grid to fewer tokens.
+    Reduced(ReducedSpec),
     /// Attention whose scores of content and of relative positions are taken apart.
     Disentangled(DisentangledSpec),
     /// Attention whose keys and values come from one narrow vector per token.
@@ -53,7 +57,7 @@ pub enum MixerSpec {
 impl MixerSpec {
     /// Whether it is attention of some kind, which sees tokens through a mask; the others see all real ones in order.
     pub fn attends(&self) -> bool {
-        matches!(self, Self::Attention(_) | Self::Disentangled(_) | Self::Latent(_))
+        !matches!(self, Self::Mamba(_) | Self::ShortConv(_) | Self::GatedDelta(_))
     }
 }
 
@@ -64,6 +68,8 @@ pub enum FeedForwardSpec {
     Mlp(MlpSpec),
     /// A mixture of networks, a few of which see a token.
     Moe(Box<MoeSpec>),
+    /// The same with a convolution over the grid of tokens in its middle.
+    Mix(MlpSpec),
     /// Nothing: the layer is its mixer alone.
     None,
 }
@@ -127,6 +133,8 @@ impl LayerSpec {
         match &mut self.mixer {
             MixerSpec::Attention(attention) => Some(attention),
             MixerSpec::Disentangled(spec) => Some(&mut spec.attention),
+            MixerSpec::Windows(windows) => Some(&mut windows.attention),
+            MixerSpec::Reduced(reduced) => Some(&mut reduced.attention),
             _ => None,
         }
     }
@@ -141,6 +149,8 @@ enum Mixer {
     ShortConv(ShortConv),
     GatedDelta(GatedDelta),
     Disentangled(DisentangledAttention),
+    Windows(Windows),
+    Reduced(Reduced),
 }
 
 impl Mixer {
@@ -155,6 +165,8 @@ impl Mixer {
             MixerSpec::Disentangled(spec) => {
                 Self::Disentangled(DisentangledAttention::load(&weights.at("attention"), *spec))
             }
+            MixerSpec::Windows(spec) => Self::Windows(Windows::load(&weights.at("attention"), *spec)),
+            MixerSpec::Reduced(spec) => Self::Reduced(Reduced::load(&weights.at("attention"), *spec)),
         }
     }
 
@@ -171,6 +183,8 @@ impl Mixer {
             Self::Latent(attention) => {
                 return attention.forward(x, context.attend(), state.map(|state| &mut state.past));
             }
+            Self::Windows(windows) => return windows.forward(x, context),
+            Self::Reduced(reduced) => return reduced.forward(x, context),
             Self::Mamba(mamba) => mamba.forward(x, real, state),
             Self::ShortConv(conv) => conv.forward(x, real, state),
             Self::GatedDelta(delta) => delta.forward(x, real, state),
@@ -184,6 +198,7 @@ impl Mixer {
 enum FeedForward {
     Mlp(Mlp),
     Moe(Box<Moe>),
+    Mix(MixMlp),
 }
 
 impl FeedForward {
@@ -191,14 +206,16 @@ impl FeedForward {
         match spec {
             FeedForwardSpec::Mlp(spec) => Some(Self::Mlp(Mlp::load(weights, *spec))),
             FeedForwardSpec::Moe(spec) => Some(Self::Moe(Box::new(Moe::load(weights, spec)))),
+            FeedForwardSpec::Mix(spec) => Some(Self::Mix(MixMlp::load(weights, *spec))),
             FeedForwardSpec::None => None,
         }
     }
 
     /// `[batch, tokens, hidden]` to the same shape; what a router said is left in `routed`.
-    fn forward(&self, x: &Tensor, routed: &mut Option<Tensor>) -> Tensor {
+    fn forward(&self, x: &Tensor, context: &Context, routed: &mut Option<Tensor>) -> Tensor {
         match self {
             Self::Mlp(mlp) => mlp.forward(x),
+            Self::Mix(mlp) => mlp.forward(x, context),
             Self::Moe(moe) => {
                 let (mixed, logits) = moe.forward(x);
                 *routed = Some(logits);
@@ -345,7 +362,7 @@ impl Layer {
         }
         let mut routed = None;
         if let Some((feed_forward, frame)) = &self.feed_forward {
-            x = frame.around(&x, |x| feed_forward.forward(x, &mut routed));
+            x = frame.around(&x, |x| feed_forward.forward(x, context, &mut routed));
         }
         if let Some((norm, adapter)) = &self.adapter {
             x = &x + adapter.forward(&norm.forward(&x));
@@ -361,7 +378,7 @@ impl Layer {
         let mut routed = None;
         if let Some((feed_forward, frame)) = &self.feed_forward {
             let entered = if frame.norm.is_some() { frame.enter(x) } else { entered };
-            hidden = frame.leave(feed_forward.forward(&entered, &mut routed)) + hidden;
+            hidden = frame.leave(feed_forward.forward(&entered, context, &mut routed)) + hidden;
         }
         LayerOutput { hidden: hidden + self.mixer_frame.residual(x), attention, cross_attention: None, routed }
     }

@@ -40,7 +40,7 @@ pub enum NormScale {
 
 impl NormSpec {
     /// LayerNorm with scale and shift.
-    pub fn layer(eps: f64) -> Self {
+    pub const fn layer(eps: f64) -> Self {
         Self { kind: NormKind::Layer, eps, scale: NormScale::Weight, bias: true }
     }
 

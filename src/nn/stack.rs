@@ -34,6 +34,10 @@ pub struct Context {
     pub memory: Option<Tensor>,
     /// Which of its tokens are seen.
     pub memory_mask: Mask,
+    /// Rows and columns of the tokens, where they lie on a grid that layers work on.
+    pub grid: Option<[i64; 2]>,
+    /// Added to what each layer makes before the next one takes it, as far as there are such; `[1, tokens, hidden]`.
+    pub between: Vec<Tensor>,
     /// Whether the hidden states of every layer are wanted.
     pub hidden_states: bool,
     /// Whether the attention weights of every layer are wanted.
@@ -57,6 +61,8 @@ impl Context {
             relative: None,
             memory: None,
             memory_mask: Mask::None,
+            grid: None,
+            between: Vec::new(),
             hidden_states: inputs.is_set("output_hidden_states"),
             attentions: inputs.is_set("output_attentions"),
             router_logits: inputs.is_set("output_router_logits"),
@@ -133,6 +139,18 @@ impl Context {
     pub fn with_relative(mut self, relative: RelativePositions) -> Self {
         self.relative = Some(relative);
         self
+    }
+
+    /// With tokens on a grid of rows and columns.
+    pub fn on_grid(self, grid: [i64; 2]) -> Self {
+        Self { grid: Some(grid), ..self }
+    }
+
+    /// Tokens `[batch, rows * columns, hidden]` as a map `[batch, hidden, rows, columns]`; without a grid they are one row.
+    pub fn map(&self, tokens: &Tensor) -> Tensor {
+        let size = tokens.size();
+        let [rows, columns] = self.grid.unwrap_or([1, size[1]]);
+        tokens.transpose(1, 2).reshape([size[0], size[2], rows, columns])
     }
 
     /// With `bias` added to the scores.
@@ -239,22 +257,25 @@ impl Stack {
         };
         let tokens = passed.last.size()[1];
         let layers = self.order.iter().filter_map(|layer| self.layers.get(*layer));
+        if context.hidden_states {
+            passed.hidden_states.push(passed.last.shallow_clone());
+        }
         for (index, layer) in layers.enumerate() {
-            if context.hidden_states {
-                passed.hidden_states.push(passed.last.shallow_clone());
-            }
             let output =
                 layer.forward(&passed.last, context.of(index), cache.as_deref_mut().map(|cache| cache.layer(index)));
             passed.last = output.hidden;
+            if context.hidden_states {
+                passed.hidden_states.push(passed.last.shallow_clone());
+            }
+            if let Some(more) = context.between.get(index) {
+                passed.last = &passed.last + more;
+            }
             passed.attentions.extend(output.attention);
             passed.cross_attentions.extend(output.cross_attention);
             passed.router_logits.extend(output.routed.filter(|_| context.router_logits));
         }
         if let Some(cache) = cache {
             cache.advance(tokens);
-        }
-        if context.hidden_states {
-            passed.hidden_states.push(passed.last.shallow_clone());
         }
         if let Some(norm) = &self.final_norm {
             passed.last = norm.forward(&passed.last);

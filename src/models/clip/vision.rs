@@ -8,17 +8,13 @@ use crate::weights::{NameTable, Weights};
 pub fn vision_spec(config: &VisionConfig) -> VisionSpec {
     let norm = NormSpec::layer(config.layer_norm_eps);
     let (image, patch) = ([config.image_size; 2], [config.patch_size; 2]);
-    VisionSpec {
-        patches: PatchSpec {
-            bias: false,
-            batched: false,
-            ..PatchSpec::new(config.num_channels, config.hidden_size, image, patch, &["class"])
-        },
-        embedding_norm: Some(norm),
-        stack: super::stack(config),
-        pooling: Some(PoolingSpec::Norm(norm)),
-        attention_mask: false,
-    }
+    let patches = PatchSpec {
+        bias: false,
+        batched: false,
+        ..PatchSpec::new(config.num_channels, config.hidden_size, image, patch, &["class"])
+    };
+    let spec = VisionSpec::new(patches, super::stack(config)).pooled(PoolingSpec::Norm(norm));
+    VisionSpec { embedding_norm: Some(norm), ..spec }
 }
 
 /// Names of the image encoder.

@@ -50,7 +50,8 @@ pub fn switches(entry: &'static Entry, home: &Path) -> Result<Outcome> {
 }
 
 /// Adds the values of all fields of `config` to `values`, those of its parts by dotted names: the ones that are
-/// architectures with cases of their own are left to them, and ids of tokens are no switches, nor what Python's class lacks.
+/// architectures with cases of their own are left to them; ids of tokens are no switches, nor is what Python's class
+/// lacks.
 fn collect(entry: &Entry, path: &str, config: &Value, values: &mut BTreeMap<String, BTreeSet<String>>) {
     let Value::Object(fields) = config else { return };
     for (name, value) in fields {
