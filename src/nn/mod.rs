@@ -5,6 +5,7 @@
 mod activation;
 mod attention;
 mod batch_norm;
+mod boxes;
 mod causal_conv;
 mod conv;
 mod conv_branch;
@@ -41,6 +42,7 @@ pub use attention::{
     scaled_attention,
 };
 pub use batch_norm::BatchNorm;
+pub use boxes::{BoxEmbedding, BoxSpec};
 pub use causal_conv::CausalConv;
 pub use conv::{Conv, ConvSpec};
 pub use conv_branch::{ConvBranch, ConvBranchSpec};
