@@ -65,6 +65,8 @@ pub struct Cache {
     len: i64,
     /// Hidden states of the encoder, `[batch, source, hidden]`.
     pub encoded: Option<Tensor>,
+    /// What a decoder attends to, `[batch, source, hidden]`, where that is something else made of it.
+    pub memory: Option<Tensor>,
     /// Which of them are no padding, `[batch, source]`; `None` where all are real.
     pub encoded_mask: Option<Tensor>,
 }

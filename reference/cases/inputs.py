@@ -70,8 +70,9 @@ class Context:
 
     @property
     def vision(self) -> Any:
-        """The config of the vision tower, or of the whole model."""
-        return getattr(self.config, "vision_config", None) or self.config
+        """The config of the vision tower (the encoder of a composed model), or of the whole model."""
+        parts = (getattr(self.config, name, None) for name in ("vision_config", "encoder"))
+        return next((part for part in parts if isinstance(part, PreTrainedConfig)), self.config)
 
     @property
     def main_input(self) -> str:
@@ -266,7 +267,7 @@ def sampled_negative_indices(context: Context) -> torch.Tensor:
 BUILDERS: dict[str, Builder] = {
     "input_ids": input_ids,
     "attention_mask": lambda context: mask(context, attention_shape(context)),
-    "token_type_ids": lambda c: integers(c.seed, "input.token_type_ids", c.shape, 0, c.text.type_vocab_size),
+    "token_type_ids": lambda c: integers(c.seed, "input.token_type_ids", c.shape, 0, segments(c)),
     "position_ids": lambda c: integers(c.seed, "input.position_ids", c.shape, 0, 12),
     "mc_token_ids": lambda c: integers(c.seed, "input.mc_token_ids", c.shape[:-1], 0, c.length),
     "decoder_input_ids": decoder_input_ids,
@@ -283,9 +284,16 @@ BUILDERS: dict[str, Builder] = {
 } | builders.BUILDERS
 
 
+def segments(context: Context) -> int:
+    """Ids of segments: all tokens where the model has no table for segments and looks them up among those."""
+    return getattr(context.text, "type_vocab_size", None) or context.text.vocab_size
+
+
 def states(context: Context, name: str) -> torch.Tensor:
     """Hidden states of an encoder that is not part of the model."""
-    width = getattr(context.config, "encoder_hidden_size", context.config.hidden_size)
+    config = context.config
+    other = getattr(config, "cross_attention_hidden_size", None) or getattr(config, "encoder_hidden_size", None)
+    width = other or config.hidden_size
     return draw(context.seed, f"input.{name}", [context.batch, 5, width], -1.5, 1.5).float()
 
 

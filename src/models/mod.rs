@@ -1,10 +1,12 @@
 //! Architectures, one folder per family.
 
+pub mod bart;
 pub mod bert;
 pub mod blip;
 mod classes;
 pub mod clip;
 pub mod codec;
+pub mod composed;
 pub mod convnet;
 pub mod deberta;
 pub mod decoder;

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use tch::Tensor;
 use tch_transformers_native::Weight;
 
-use super::{Activation, Linear, Norm, NormSpec, Pooling};
+use super::{Activation, Linear, Norm, NormSpec, Passed, Pooling};
 use crate::inputs::{Argument, Dim};
 use crate::model::{Generation, Module};
 use crate::weights::Weights;
@@ -49,6 +49,13 @@ pub struct Features {
     pub pooled: Option<Tensor>,
     /// Intermediates and further outputs.
     pub rest: Outputs,
+}
+
+impl Features {
+    /// What a stack of layers returned.
+    pub fn passed(passed: Passed) -> Self {
+        Self { hidden: passed.last.shallow_clone(), pooled: None, rest: passed.recorded("") }
+    }
 }
 
 /// Reads outputs out of features.

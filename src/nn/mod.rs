@@ -3,6 +3,7 @@
 //! A block is built from a spec (plain data) and [`Weights`](crate::weights::Weights), and knows no architecture.
 
 mod activation;
+mod alibi;
 mod attention;
 mod batch_norm;
 mod boxes;
@@ -32,11 +33,13 @@ mod relative_bias;
 mod resize;
 pub mod rope;
 mod short_conv;
+mod sinusoid;
 mod stack;
 mod summary;
 mod windows;
 
 pub use activation::Activation;
+pub use alibi::{AlibiOrigin, AlibiSpec};
 pub use attention::{
     Attend, Attention, AttentionSpec, Biases, ContentBias, Gate, QkNorm, QkScope, Scores, lowest, masked_bias,
     scaled_attention,
@@ -68,6 +71,7 @@ pub use relative_bias::{RelativeBias, RelativeBiasSpec};
 pub use resize::bilinear;
 pub use rope::Rotation;
 pub use short_conv::{ShortConv, ShortConvSpec};
+pub use sinusoid::{Growth, Sinusoid};
 pub use stack::{Context, Passed, Stack, StackSpec};
 pub use summary::{Summary, SummarySpec, SummaryType};
 pub use windows::{Windows, WindowsSpec};

@@ -21,8 +21,9 @@ def pixel_mask(context: Any) -> torch.Tensor:
 
 
 def decoder_inputs_embeds(context: Any) -> torch.Tensor:
-    """What queries begin with instead of zeros."""
-    shape = [context.batch, context.config.num_queries, context.config.d_model]
+    """What queries of a detector begin with instead of zeros; of a text decoder, vectors in place of tokens."""
+    count = getattr(context.config, "num_queries", context.options.get("decoder_length", 7))
+    shape = [context.batch, count, context.config.d_model]
     return draw(context.seed, "input.decoder_inputs_embeds", shape, -1, 1).float()
 
 

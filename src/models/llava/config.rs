@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::config::{ModelConfig, OneOrMore, normalise_any_part, positive};
+use crate::config::{OneOrMore, as_part, normalise_any_part, positive};
 use crate::models::clip::ClipVisionConfig;
 use crate::models::llama::LlamaConfig;
 use crate::nn::Activation;
@@ -26,9 +26,9 @@ crate::config! {
     /// Configuration of [`Llava`](super::Llava).
     pub struct LlavaConfig("llava") {
         /// The vision tower: any architecture of the roster that returns hidden states of an image.
-        vision_config: Value = default_part(vision_default()),
+        vision_config: Value = as_part(vision_default()),
         /// The language model: any decoder of the roster.
-        text_config: Value = default_part(LlamaConfig::default()),
+        text_config: Value = as_part(LlamaConfig::default()),
         /// The token that an image feature takes the place of.
         image_token_index: i64 = 32000,
         /// Activation between the two layers of the projector.
@@ -56,14 +56,6 @@ fn vision_default() -> ClipVisionConfig {
     (config.num_hidden_layers, config.num_attention_heads) = (24, 16);
     (config.image_size, config.patch_size) = (336, 14);
     config
-}
-
-fn default_part<C: ModelConfig>(config: C) -> Value {
-    let mut fields = serde_json::to_value(config).unwrap_or_default();
-    if let Value::Object(fields) = &mut fields {
-        fields.insert("model_type".into(), C::MODEL_TYPE.into());
-    }
-    fields
 }
 
 fn upgrade(fields: &mut Map<String, Value>, default: &LlavaConfig) -> Result<()> {
