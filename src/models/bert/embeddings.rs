@@ -201,7 +201,7 @@ impl Embeddings {
         if let Some(table) = &self.boxes {
             let nowhere = || Tensor::zeros([1, 1, 4], (Kind::Int64, x.device()));
             let boxes = inputs.get("bbox").map_or_else(nowhere, Tensor::shallow_clone);
-            x = x + table.forward(&boxes);
+            x = &x + table.forward(&boxes);
         }
         if self.spec.projection == Projection::BeforeNorm {
             x = self.projected(&x);
