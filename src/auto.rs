@@ -39,7 +39,7 @@ pub struct Entry {
     pub parts: &'static [Part],
     /// Names of its reference cases.
     pub cases: &'static [&'static str],
-    /// Checks that do not apply, with the reason.
+    /// Checks that do not apply, `check` or `check.case`, with the reason.
     pub skip: &'static [(&'static str, &'static str)],
     /// Fields of the configuration that have one value in all cases, with the reason.
     pub fixed: &'static [(&'static str, &'static str)],

@@ -43,13 +43,17 @@ impl KeyValues {
 
 const MIN_CAPACITY: i64 = 32;
 
-/// The state of one layer.
+/// The state of one layer: a mixer uses the parts that it needs.
 #[derive(Debug, Default)]
 pub struct LayerCache {
     /// Keys and values of the tokens seen so far.
     pub past: KeyValues,
     /// Keys and values of what cross attention looks at, computed once.
     pub memory: Option<(Tensor, Tensor)>,
+    /// What a convolution over the tokens sees of those before the next one, `[batch, kernel - 1, channels]`.
+    pub window: Option<Tensor>,
+    /// The state of a recurrent mixer after the last token, as that mixer lays it out; float32.
+    pub recurrent: Option<Tensor>,
 }
 
 /// The state of a whole model: one [`LayerCache`] per layer, and what an encoder computed.
@@ -61,6 +65,8 @@ pub struct Cache {
     len: i64,
     /// Hidden states of the encoder, `[batch, source, hidden]`.
     pub encoded: Option<Tensor>,
+    /// What a decoder attends to, `[batch, source, hidden]`, where that is something else made of it.
+    pub memory: Option<Tensor>,
     /// Which of them are no padding, `[batch, source]`; `None` where all are real.
     pub encoded_mask: Option<Tensor>,
     /// How much further the positions of a row are than its number of tokens, `[batch, 1]`, where images took other

@@ -251,6 +251,15 @@ pub fn normalise_any_part<C: ModelConfig>(fields: &mut Map<String, Value>, field
     Ok(())
 }
 
+/// `config` as the part of another configuration, with its `model_type`.
+pub fn as_part<C: ModelConfig>(config: C) -> Value {
+    let mut fields = serde_json::to_value(config).unwrap_or_default();
+    if let Value::Object(fields) = &mut fields {
+        fields.insert("model_type".into(), C::MODEL_TYPE.into());
+    }
+    fields
+}
+
 fn normalised<C: ModelConfig>(field: &str, given: &Value) -> Result<Value> {
     serde_json::to_value(C::from_json(given)?)
         .map_err(|error| Error::config(C::MODEL_TYPE, field, format!("cannot be written as JSON: {error}")))

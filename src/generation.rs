@@ -49,7 +49,10 @@ impl Model {
                 format!("`{}` does not generate; load a class with a language model head", self.class()),
             )
         })?;
-        catch(|| tch::no_grad(|| Decoding::start(self, generation, inputs)?.run(options)))
+        catch(|| {
+            let _guard = tch::no_grad_guard();
+            Decoding::start(self, generation, inputs)?.run(options)
+        })
     }
 
     fn argument(&self, name: &str) -> Option<&Argument> {
@@ -69,7 +72,7 @@ struct Decoding<'a> {
     ids: Tensor,
     /// Which of them are real, where a mask was given.
     mask: Option<Tensor>,
-    /// Positions of all ids, where they do not simply count from 0.
+    /// Positions of all ids, where the class takes them.
     positions: Option<Tensor>,
     cache: Cache,
 }
@@ -105,10 +108,12 @@ impl<'a> Decoding<'a> {
         }
         let ids = ids.to_kind(Kind::Int64);
         let positions = once.remove("position_ids").or_else(|| {
-            let mask = mask.as_ref()?.to_kind(Kind::Int64);
+            // As Python's `generate`: counted from 0 over the real tokens, whatever the class itself counts from.
             let flat = model.argument("position_ids")?.shape.len() == 2;
-            let padded = generation == Generation::DecoderOnly && mask.min().int64_value(&[]) == 0;
-            (flat && padded).then(|| (mask.cumsum(-1, Kind::Int64) - 1).clamp_min(0))
+            (flat && generation == Generation::DecoderOnly).then(|| match &mask {
+                Some(mask) => (mask.to_kind(Kind::Int64).cumsum(-1, Kind::Int64) - 1).clamp_min(0),
+                None => Tensor::arange(ids.size()[1], (Kind::Int64, ids.device())).expand_as(&ids),
+            })
         });
         Ok(Self { model, generation, lasting, once, ids, mask, positions, cache: Cache::new() })
     }

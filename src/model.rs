@@ -67,6 +67,11 @@ pub trait Module: Debug + Send + Sync {
         None
     }
 
+    /// Channels of the feature maps that the class returns, where it is a backbone.
+    fn widths(&self) -> &[i64] {
+        &[]
+    }
+
     /// Length of an input beyond which what a cache holds of a shorter one no longer stands, so that generation starts
     /// it anew; frequencies that change with the length are a reason.
     fn renewed_beyond(&self) -> Option<i64> {
@@ -187,7 +192,9 @@ impl Model {
             if self.trainable {
                 return self.module.forward(&inputs, cache);
             }
-            tch::no_grad(|| self.module.forward(&inputs, cache))
+            // A guard, for gradients to be recorded again when libtorch fails.
+            let _guard = tch::no_grad_guard();
+            self.module.forward(&inputs, cache)
         })
     }
 

@@ -248,6 +248,10 @@ const fn field(config: &Fields, given: Given, path: &Path<'_>) -> Result<(), Mes
     while at < config.aliases.len() {
         let (alias, name) = config.aliases[at];
         if same(path.key, alias) {
+            // What differs in capitals only is Python's own name, which is none in Rust.
+            if alias.eq_ignore_ascii_case(name) {
+                return field(config, given, &Path { key: name, ..*path });
+            }
             return Err(Message::at(path).text("an older spelling; entries name the field `").text(name).text("`"));
         }
         at += 1;

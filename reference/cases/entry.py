@@ -94,8 +94,9 @@ def load(path: Path) -> Entry:
 
     def spec(name: str, class_name: str, own: dict[str, Any], named: tuple[str, ...]) -> CaseSpec:
         options = merge(merge(common, of_case.get(name, {})), own.get("inputs", {}))
+        change = merge(options.pop("tiny", {}), own.get("tiny", {}))
         made = CaseSpec(name, class_name, named, tiny, options)
-        return replace(made, tiny=merge(lowered(tiny) if made.shallow else tiny, own.get("tiny", {})))
+        return replace(made, tiny=merge(lowered(tiny) if made.shallow else tiny, change))
 
     cases = [spec(named[0], class_name, {}, tuple(named)) for class_name, named in tasks.items()]
     for part, row in data.get("parts", {}).items():

@@ -5,9 +5,11 @@ Options (`[inputs]` of an entry, or `[inputs.cases.<case>]`):
     batch, length, decoder_length, samples, frames, height, width, choices, negatives, prompt_length
     text_batch   rows of text where they differ from those of images
     padding      "left", "right" or "none": where row 1 of the batch is padded
+    image_tokens tokens that stand for one image where they are not those of a square grid and a class token
     add, omit    arguments to pass, or not to pass, in spite of the defaults
     python       arguments that are no tensors
     null         fields of the config that are null, which an entry's tables cannot say
+    tiny         what the case of a class changes about the entry's `[tiny]`, as `tiny` of an extra case does
     ranges       {pattern of checkpoint names = [low, high]} for weights that the general rule does not suit
     greedy_position_ids
                  true where `generate` counts positions otherwise than the model itself (RoBERTa): follow `generate`
@@ -69,8 +71,9 @@ class Context:
 
     @property
     def vision(self) -> Any:
-        """The config of the vision tower, or of the whole model."""
-        return getattr(self.config, "vision_config", None) or self.config
+        """The config of the vision tower (the encoder of a composed model), or of the whole model."""
+        parts = (getattr(self.config, name, None) for name in ("vision_config", "encoder"))
+        return next((part for part in parts if isinstance(part, PreTrainedConfig)), self.config)
 
     @property
     def audio(self) -> Any:
@@ -146,11 +149,12 @@ def plain_ids(context: Context, name: str, shape: list[int]) -> torch.Tensor:
 
 
 def image_tokens(context: Context) -> int:
-    """How many image tokens stand for one image."""
+    """How many image tokens stand for one image; without the option, that of a tower with a class token."""
+    if "image_tokens" in context.options:
+        return context.options["image_tokens"]
     size, patch = context.vision.image_size, context.vision.patch_size
-    strategy = getattr(context.config, "vision_feature_select_strategy", "full")
-    classes = 0 if context.vision.model_type.startswith("siglip") else 1
-    return (size // patch) ** 2 + classes - (1 if strategy == "default" else 0)
+    strategy = getattr(context.config, "vision_feature_select_strategy", "default")
+    return (size // patch) ** 2 + (1 if strategy == "full" else 0)
 
 
 def takes_images(context: Context) -> bool:
@@ -236,8 +240,16 @@ def input_features(context: Context) -> torch.Tensor:
     return draw(context.seed, "input.input_features", shape, -1.5, 1.5).float()
 
 
+def spectrogram(context: Context) -> list[int] | None:
+    """Frames and bins of a spectrogram, where a model takes one under the name of raw audio."""
+    bins, frames = (getattr(context.config, key, None) for key in ("num_mel_bins", "max_length"))
+    return [frames, bins] if frames and bins else None
+
+
 def input_values(context: Context) -> torch.Tensor:
-    """Raw audio; padded samples are zero."""
+    """Raw audio, whose padded samples are zero, or a spectrogram."""
+    if frames := spectrogram(context):
+        return draw(context.seed, "input.input_values", [context.batch, *frames], -1.5, 1.5).float()
     channels = getattr(context.config, "audio_channels", None)
     shape = [context.batch, *([channels] if channels else []), context.options.get("samples", 400)]
     values = draw(context.seed, "input.input_values", shape, -1, 1).float()
@@ -274,7 +286,7 @@ def sampled_negative_indices(context: Context) -> torch.Tensor:
 BUILDERS: dict[str, Builder] = {
     "input_ids": input_ids,
     "attention_mask": lambda context: mask(context, attention_shape(context)),
-    "token_type_ids": lambda c: integers(c.seed, "input.token_type_ids", c.shape, 0, c.text.type_vocab_size),
+    "token_type_ids": lambda c: integers(c.seed, "input.token_type_ids", c.shape, 0, segments(c)),
     "position_ids": lambda c: integers(c.seed, "input.position_ids", c.shape, 0, 12),
     "mc_token_ids": lambda c: integers(c.seed, "input.mc_token_ids", c.shape[:-1], 0, c.length),
     "decoder_input_ids": decoder_input_ids,
@@ -291,14 +303,22 @@ BUILDERS: dict[str, Builder] = {
 } | builders.BUILDERS
 
 
+def segments(context: Context) -> int:
+    """Ids of segments: all tokens where the model has no table for segments and looks them up among those."""
+    return getattr(context.text, "type_vocab_size", None) or context.text.vocab_size
+
+
 def states(context: Context, name: str) -> torch.Tensor:
     """Hidden states of an encoder that is not part of the model."""
-    return draw(context.seed, f"input.{name}", [context.batch, 5, context.config.hidden_size], -1.5, 1.5).float()
+    config = context.config
+    other = getattr(config, "cross_attention_hidden_size", None) or getattr(config, "encoder_hidden_size", None)
+    width = other or config.hidden_size
+    return draw(context.seed, f"input.{name}", [context.batch, 5, width], -1.5, 1.5).float()
 
 
 def attention_shape(context: Context) -> list[int]:
     """Shape of the main mask: that of the tokens, or of the raw audio."""
-    if context.main_input == "input_values":
+    if context.main_input == "input_values" and not spectrogram(context):
         return [context.batch, context.options.get("samples", 400)]
     return context.shape
 
@@ -325,7 +345,7 @@ def passes(context: Context, argument: str) -> bool:
         case "token_type_ids":
             return getattr(context.text, "type_vocab_size", 0) > 1
         case "attention_mask":
-            return context.main_input in ("input_ids", "input_values")
+            return context.main_input in ("input_ids", "input_values") and not spectrogram(context)
         case "decoder_input_ids":
             return not context.class_name.endswith(SHIFTING)
         case "bool_masked_pos":

@@ -12,6 +12,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from transformers import GenerationConfig
 
+from . import builders
 from .draw import draw
 
 Tensors = dict[str, torch.Tensor]
@@ -74,9 +75,17 @@ def cast(inputs: Tensors) -> Tensors:
     return {name: value.double() if value.is_floating_point() else value for name, value in inputs.items()}
 
 
+def unmasked(value: torch.Tensor) -> torch.Tensor:
+    """Float64, with minus infinity for the lowest number of the precision, which stands for it where models mask."""
+    wide = value.double()
+    if not value.is_floating_point():
+        return wide
+    return wide.masked_fill(value == torch.finfo(value.dtype).min, -torch.inf)
+
+
 def difference(first: torch.Tensor, second: torch.Tensor) -> float:
-    """Largest absolute difference; equal infinities are equal, a NaN is an error."""
-    first, second = first.double(), second.double()
+    """Largest absolute difference; equal infinities are equal, and so are the lowest numbers; a NaN is an error."""
+    first, second = unmasked(first), unmasked(second)
     if first.isnan().any() or second.isnan().any():
         raise ValueError("an output is NaN")
     gap = (first - second).abs()
@@ -158,7 +167,8 @@ def insensitive(
 
 def moved(before: torch.Tensor, after: torch.Tensor) -> bool:
     """Whether two outputs in float64 differ by more than rounding."""
-    finite = before.double()[before.isfinite()]
+    wide = unmasked(before)
+    finite = wide[wide.isfinite()]
     scale = finite.abs().max().item() if finite.numel() else 0.0
     return difference(before, after) > 1e-10 * max(scale, 1e-3)
 
@@ -210,4 +220,6 @@ def generated_by_library(model: Any, prompt: torch.Tensor, others: Tensors, new_
         max_new_tokens=new_tokens,
         decoder_start_token_id=getattr(model.config, "decoder_start_token_id", None),
     )
+    if own := builders.GENERATE.get(type(model).__name__):
+        return own(model, prompt, others)
     return model.generate(prompt, attention_mask=torch.ones_like(prompt), **others)

@@ -60,8 +60,11 @@ def overrides(config: PreTrainedConfig, tiny: dict[str, Any], shallow: bool = Fa
     """Arguments for the class of `config` that make it small, with those of the entry on top; `shallow`: of one layer."""
     result: dict[str, Any] = {}
     sub_configs = set(config.sub_configs)
-    for key, value in config.to_dict().items():
-        if key not in sub_configs and (small := shrunk(key, value)) is not None:
+    default = config.to_dict()
+    # Networks in stages make these of the sizes of their stages, and would take other ones from a file all the same.
+    derived = {"num_layers", "hidden_size"} if {"depths", "embed_dim"} <= default.keys() else set()
+    for key, value in default.items():
+        if key not in sub_configs | derived and (small := shrunk(key, value)) is not None:
             result[key] = small
     for key in sub_configs:
         sub, change = getattr(config, key, None), tiny.get(key, {})
@@ -70,7 +73,7 @@ def overrides(config: PreTrainedConfig, tiny: dict[str, Any], shallow: bool = Fa
         if isinstance(sub, PreTrainedConfig):
             result[key] = {"model_type": sub.model_type} | overrides(sub, change, shallow)
     result = merge(lowered(result) if shallow else result, tiny)
-    return move_special_ids(config.to_dict(), result)
+    return move_special_ids(default, result)
 
 
 def move_special_ids(default: dict[str, Any], small: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use crate::{
     Category, Roster,
-    entry::{Entry, Tiny, Value},
+    entry::{Entry, Skip, Tiny, Value},
     ident::{ident, is_rust_ident},
 };
 
@@ -22,7 +22,11 @@ fn row(out: &mut String, roster: &Roster, entry: &Entry) -> fmt::Result {
     let model = model(roster, entry);
     let of = entry.of.as_ref().map(|of| &of.value);
     let derives_from: Vec<_> = entry.derives_from.iter().map(|parent| &parent.value).collect();
-    let skip: Vec<_> = entry.skip.iter().map(|skip| (skip.check.name, &skip.reason)).collect();
+    let skipped = |skip: &Skip| match &skip.case {
+        Some(case) => format!("{}.{case}", skip.check.name),
+        None => skip.check.name.to_owned(),
+    };
+    let skip: Vec<_> = entry.skip.iter().map(|skip| (skipped(skip), &skip.reason)).collect();
     writeln!(out, "    Entry {{")?;
     writeln!(out, "        model_type: {:?},", entry.model_type.value)?;
     writeln!(out, "        category: {:?},", entry.category.name())?;
@@ -102,7 +106,8 @@ fn declaration(out: &mut String, roster: &Roster, entry: &Entry) -> fmt::Result 
     group(out, "cases", cases)?;
     let checks: Vec<_> = roster.checks(entry).into_iter().map(|check| check.name).collect();
     writeln!(out, "    checks({}),", checks.join(", "))?;
-    group(out, "skip", entry.skip.iter().map(|skip| format!("{} = {:?}", skip.check.name, skip.reason)))?;
+    let everywhere = entry.skip.iter().filter(|skip| skip.case.is_none());
+    group(out, "skip", everywhere.map(|skip| format!("{} = {:?}", skip.check.name, skip.reason)))?;
     let name = &entry.model_type.value;
     writeln!(out, ")]\nmod {} {{}}", ident(name).unwrap_or_else(|_| name.clone()))
 }

@@ -58,6 +58,8 @@ pub struct Case {
 pub struct Skip {
     /// The check.
     pub check: &'static Check,
+    /// The case that it does not apply to; all of them where `None`.
+    pub case: Option<String>,
     /// Why it does not apply.
     pub reason: String,
 }

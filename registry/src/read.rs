@@ -354,9 +354,18 @@ impl Reader<'_> {
     fn skip(&mut self, table: &DeTable<'_>) -> Vec<Skip> {
         let mut skips = Vec::new();
         for (name, span, value) in self.table(table, "skip") {
-            let check = self.keep(span, Level::Structure, Check::parse(name));
+            let (check, case) = name.split_once('.').map_or((name, None), |(check, case)| (check, Some(case)));
+            let check = self.keep(span.clone(), Level::Structure, Check::parse(check));
+            let known = |case: &str| {
+                ["cases", "tasks", "parts"].iter().any(|key| {
+                    table.get(*key).and_then(|cases| cases.get_ref().as_table()).is_some_and(|it| it.contains_key(case))
+                })
+            };
+            if let Some(case) = case.filter(|case| !known(case)) {
+                self.mistake(span, Level::Structure, format!("there is no case `{case}` to skip a check of"));
+            }
             if let (Some(check), Some(reason)) = (check, self.reason(name, value, "skipped")) {
-                skips.push(Skip { check, reason });
+                skips.push(Skip { check, case: case.map(str::to_owned), reason });
             }
         }
         skips

@@ -359,7 +359,7 @@ impl Roster {
     pub fn checks(&self, entry: &Entry) -> Vec<&'static Check> {
         let tasks = self.tasks(entry).iter().map(|task| &*task.class.value);
         let classes: Vec<_> = tasks.chain(entry.parts.iter().map(|part| &*part.class.value)).collect();
-        let skipped = |check: &Check| entry.skip.iter().any(|skip| skip.check == check);
+        let skipped = |check: &Check| entry.skip.iter().any(|skip| skip.check == check && skip.case.is_none());
         (CHECKS.iter())
             .filter(|check| check.applies_to(entry.category, classes.iter().copied()) || skipped(check))
             .collect()

@@ -34,6 +34,7 @@ macro_rules! for_each_task {
             InformationExtraction = "information-extraction" [EncoderOnly],
             Backbone = "backbone" [Vision VisionText],
             ImageClassification = "image-classification" [Vision VisionText Multimodal],
+            ImageClassificationWithTeacher = "image-classification-with-teacher" [Vision],
             ImageFeatureExtraction = "image-feature-extraction" [Vision Multimodal],
             MaskedImageModeling = "masked-image-modeling" [Vision],
             CausalImageModeling = "causal-image-modeling" [Vision],

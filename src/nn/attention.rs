@@ -56,6 +56,8 @@ pub struct AttentionSpec {
     /// Whether a token that sees none attends to all alike, as where the reference masks by a large negative score
     /// (`eager`); to none where not.
     pub eager: bool,
+    /// Whether `eager` masks put that score in place of the others, which then have no gradient, instead of adding it.
+    pub filled: bool,
     /// Whether each head has a learned score that takes part in the softmax and stands for no token.
     pub sinks: bool,
     /// Whether the output is gated, `sigmoid(gate(x)) * output`, and how finely.
@@ -137,6 +139,7 @@ impl AttentionSpec {
             softcap: None,
             clip: None,
             eager: false,
+            filled: false,
             sinks: false,
             gate: None,
         }
@@ -152,9 +155,23 @@ pub struct Attend<'a> {
     pub bias: Option<&'a Tensor>,
     /// Rotates queries and keys by their positions.
     pub rotation: Option<&'a Rotation>,
+    /// Added to what queries (and in self-attention keys) are made of, but not values: `[batch or 1, tokens, hidden]`.
+    pub positions: Option<&'a Tensor>,
+    /// Added to what the keys of another sequence are made of.
+    pub memory_positions: Option<&'a Tensor>,
     /// Whether the attention weights are wanted.
     pub weights: bool,
 }
+
+impl Attend<'_> {
+    /// To all keys alike.
+    pub fn all() -> Self {
+        Self { mask: &Mask::None, bias: None, rotation: None, positions: None, memory_positions: None, weights: false }
+    }
+}
+
+/// Makes a bias of scores, `[batch, heads, queries, keys]`, of queries and keys, `[batch, heads, tokens, head_dim]` each.
+pub type ContentBias<'a> = &'a dyn Fn(&Tensor, &Tensor) -> Tensor;
 
 /// Attention with its parameters.
 #[derive(Debug)]
@@ -211,10 +228,28 @@ impl Attention {
     ///
     /// Returns the output and, if wanted, the attention weights `[batch, heads, queries, keys]`.
     pub fn forward(&self, x: &Tensor, attend: Attend, past: Option<&mut KeyValues>) -> (Tensor, Option<Tensor>) {
+        self.forward_scored(x, attend, past, None)
+    }
+
+    /// As [`Attention::forward`], with the bias that `content` makes in place of the one of `attend`.
+    pub fn forward_scored(
+        &self,
+        x: &Tensor,
+        attend: Attend,
+        past: Option<&mut KeyValues>,
+        content: Option<ContentBias>,
+    ) -> (Tensor, Option<Tensor>) {
         let Projection::Own(projection) = &self.projection else { return self.forward_cross(x, x, attend, None) };
         let AttentionSpec { heads, kv_heads, head_dim, .. } = self.spec;
-        let projected = projection.forward(x);
         let (q_width, width) = (heads * head_dim, (heads + 2 * kv_heads) * head_dim);
+        let projected = match attend.positions {
+            Some(positions) => {
+                let keys = q_width + kv_heads * head_dim;
+                let qk = projection.forward_some(&(x + positions), 0, keys);
+                Tensor::cat(&[qk, projection.forward_some(x, keys, projection.outputs() - keys)], 2)
+            }
+            None => projection.forward(x),
+        };
         let (qkv, gate) = match self.spec.gate {
             Some(_) => (projected.narrow(2, 0, width), Some(projected.slice(2, width, None, 1).sigmoid())),
             None => (projected, None),
@@ -244,13 +279,22 @@ impl Attention {
                 (qk.narrow(1, 0, heads), qk.narrow(1, heads, kv_heads))
             }
         };
-        match past {
-            Some(past) => {
-                let (k, v) = past.append(&k, &v);
-                self.mix(&q, &k, &v, attend, gate)
-            }
-            None => self.mix(&q, &k, &v, attend, gate),
-        }
+        let (k, v) = match past {
+            Some(past) => past.append(&k, &v),
+            None => (k, v),
+        };
+        let bias = content.map(|content| content(&q, &k));
+        self.mix(&q, &k, &v, Attend { bias: bias.as_ref().or(attend.bias), ..attend }, gate)
+    }
+
+    /// The queries and keys that the layer would make of `x` (`[batch, tokens, hidden]`), neither normalised nor rotated:
+    /// `[batch, heads, tokens, head_dim]` each; none in cross attention.
+    pub fn queries_and_keys(&self, x: &Tensor) -> Option<(Tensor, Tensor)> {
+        let Projection::Own(projection) = &self.projection else { return None };
+        let AttentionSpec { heads, kv_heads, head_dim, .. } = self.spec;
+        let projected = projection.forward(x);
+        let part = |start, heads| self.split_heads(&projected.narrow(2, start, heads * head_dim));
+        Some((part(0, heads), part(heads * head_dim, kv_heads)))
     }
 
     /// Attends from `x` (`[batch, tokens, hidden]`) to `memory` (`[batch, keys, source]`), whose keys and values are
@@ -267,9 +311,21 @@ impl Attention {
             Some(norms) => norm(norms).forward(&heads),
             None => heads,
         };
-        let q = normed(self.split_heads(&q.forward(x)), |(q, _)| q);
+        let q = match attend.positions {
+            Some(positions) => q.forward(&(x + positions)),
+            None => q.forward(x),
+        };
+        let q = normed(self.split_heads(&q), |(q, _)| q);
         let project = || {
-            let kv = self.split_heads(&kv.forward(memory));
+            let kv = match attend.memory_positions {
+                Some(positions) => {
+                    let width = self.spec.kv_heads * self.spec.head_dim;
+                    let k = kv.forward_some(&(memory + positions), 0, width);
+                    Tensor::cat(&[k, kv.forward_some(memory, width, width)], 2)
+                }
+                None => kv.forward(memory),
+            };
+            let kv = self.split_heads(&kv);
             let k = normed(kv.narrow(1, 0, self.spec.kv_heads), |(_, k)| k);
             (k, kv.narrow(1, self.spec.kv_heads, self.spec.kv_heads))
         };
@@ -306,8 +362,8 @@ impl Attention {
         attend: Attend,
         gate: Option<Tensor>,
     ) -> (Tensor, Option<Tensor>) {
-        let AttentionSpec { scale, softcap, eager, .. } = self.spec;
-        let scores = Scores { scale, softcap, eager, sinks: self.sinks.as_deref() };
+        let AttentionSpec { scale, softcap, eager, filled, .. } = self.spec;
+        let scores = Scores { scale, softcap, eager, filled, sinks: self.sinks.as_deref() };
         let (mixed, weights) = scaled_attention(q, k, v, attend, scores);
         let size = mixed.size();
         let mixed = mixed.transpose(1, 2);
@@ -336,6 +392,8 @@ pub struct Scores<'a> {
     pub softcap: Option<f64>,
     /// As in [`AttentionSpec`].
     pub eager: bool,
+    /// As in [`AttentionSpec`].
+    pub filled: bool,
     /// A further score per head, `[heads]`, for no token.
     pub sinks: Option<&'a Tensor>,
 }
@@ -343,7 +401,7 @@ pub struct Scores<'a> {
 impl Scores<'_> {
     /// Products times `scale`.
     pub fn scaled(scale: f64) -> Self {
-        Self { scale, softcap: None, eager: false, sinks: None }
+        Self { scale, softcap: None, eager: false, filled: false, sinks: None }
     }
 }
 
@@ -356,7 +414,9 @@ pub fn scaled_attention(
     attend: Attend,
     scores: Scores,
 ) -> (Tensor, Option<Tensor>) {
-    if !attend.weights && scores.softcap.is_none() && !scores.eager && scores.sinks.is_none() {
+    // Without padding every token sees itself at least, and there is nothing to be eager about.
+    let eager = scores.eager && matches!(attend.mask, Mask::Allowed(_));
+    if !attend.weights && scores.softcap.is_none() && !eager && scores.sinks.is_none() {
         return (fused(q, k, v, attend, scores.scale), None);
     }
     let (mixed, weights) = explicit(q, k, v, attend, scores);
@@ -399,7 +459,11 @@ fn explicit(q: &Tensor, k: &Tensor, v: &Tensor, attend: Attend, spec: Scores) ->
         scores += bias;
     }
     if let Some(allowed) = mask.allowed(queries, keys, q) {
-        scores += masked_bias(&scores.zeros_like(), &Mask::Allowed(allowed), queries, keys);
+        let lowest = Tensor::full([], lowest(q.kind()), (q.kind(), q.device()));
+        scores = match spec.filled {
+            true => scores.where_self(&allowed, &lowest),
+            false => scores + lowest.zeros_like().where_self(&allowed, &lowest),
+        };
     }
     let weights = match spec.sinks {
         Some(sinks) => {
@@ -424,7 +488,8 @@ pub fn masked_bias(bias: &Tensor, mask: &Mask, queries: i64, keys: i64) -> Tenso
     }
 }
 
-fn lowest(kind: Kind) -> f64 {
+/// The lowest finite number of `kind`.
+pub fn lowest(kind: Kind) -> f64 {
     match kind {
         Kind::Half => -65504.0,
         Kind::BFloat16 => f64::from(half::bf16::MIN),
@@ -433,8 +498,8 @@ fn lowest(kind: Kind) -> f64 {
     }
 }
 
-/// Repeats each head of keys or values so that there are `heads`.
-fn repeat_heads(x: &Tensor, heads: i64) -> Tensor {
+/// Repeats each head of keys or values `[batch, heads, tokens, width]` so that there are `heads`.
+pub(super) fn repeat_heads(x: &Tensor, heads: i64) -> Tensor {
     let size = x.size();
     if size[1] == heads {
         return x.shallow_clone();

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use tch::Tensor;
 use tch_transformers_native::Weight;
 
-use super::{Activation, Linear, Norm, NormSpec, Pooling};
+use super::{Activation, Linear, Norm, NormSpec, Passed, Pooling};
 use crate::inputs::{Argument, Dim};
 use crate::model::{Generation, Module};
 use crate::weights::Weights;
@@ -49,6 +49,13 @@ pub struct Features {
     pub pooled: Option<Tensor>,
     /// Intermediates and further outputs.
     pub rest: Outputs,
+}
+
+impl Features {
+    /// What a stack of layers returned.
+    pub fn passed(passed: Passed) -> Self {
+        Self { hidden: passed.last.shallow_clone(), pooled: None, rest: passed.recorded("") }
+    }
 }
 
 /// Reads outputs out of features.
@@ -344,31 +351,102 @@ impl Pooler {
     }
 }
 
-/// The head of masked language models: dense, activation, normalisation, then the vocabulary.
+/// Dense, activation, normalisation: what prediction heads put before their scores.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TransformSpec {
+    /// Width of the input.
+    pub inputs: i64,
+    /// Width of the output.
+    pub outputs: i64,
+    /// Whether the dense layer has a bias.
+    pub bias: bool,
+    /// The activation.
+    pub activation: Activation,
+    /// The normalisation.
+    pub norm: NormSpec,
+}
+
+/// [`TransformSpec`] with its parameters.
 #[derive(Debug)]
-pub struct Prediction {
+pub struct Transform {
     dense: Linear,
     activation: Activation,
     norm: Norm,
+}
+
+impl Transform {
+    /// Loads `dense` and `norm`.
+    pub fn load(weights: &Weights, spec: TransformSpec) -> Self {
+        Self {
+            dense: Linear::load(&weights.at("dense"), spec.inputs, spec.outputs, spec.bias),
+            activation: spec.activation,
+            norm: Norm::load(&weights.at("norm"), spec.norm, spec.outputs),
+        }
+    }
+
+    /// `[…, inputs]` to `[…, outputs]`.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        self.norm.forward(&self.activation.apply(&self.dense.forward(x)))
+    }
+}
+
+/// The head of masked language models: a transform, then the vocabulary.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PredictionSpec {
+    /// What comes first.
+    pub transform: TransformSpec,
+    /// Tokens in the vocabulary.
+    pub vocabulary: i64,
+    /// Whether the vocabulary's matrix is the table of embeddings.
+    pub tied: bool,
+    /// Where the bias is stored.
+    pub bias: PredictionBias,
+}
+
+/// Where the bias of a [`Prediction`] is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PredictionBias {
+    /// There is none.
+    None,
+    /// With the matrix.
+    Decoder,
+    /// As `bias`, of which the one with the matrix is a copy; without ties the latter counts, and both are stored.
+    Own,
+}
+
+/// [`PredictionSpec`] with its parameters.
+#[derive(Debug)]
+pub struct Prediction {
+    transform: Transform,
     decoder: Linear,
 }
 
 impl Prediction {
-    /// Loads `dense`, `norm` and `bias`; the vocabulary's matrix is `table`, tied to the embeddings or not.
-    pub fn load(weights: &Weights, activation: Activation, norm: NormSpec, table: Weight) -> Self {
-        let size = table.size();
-        let (vocabulary, width) = (size[0], size[1]);
-        Self {
-            dense: Linear::load(&weights.at("dense"), width, width, true),
-            activation,
-            norm: Norm::load(&weights.at("norm"), norm, width),
-            decoder: Linear::tied(table, Some(weights.weight("bias", &[vocabulary]))),
-        }
+    /// Loads `dense`, `norm`, and as the spec says `decoder.weight`, `decoder.bias`, `bias`; `table` is that of embeddings.
+    pub fn load(weights: &Weights, spec: PredictionSpec, table: &Weight) -> Self {
+        let (vocabulary, decoder) = (spec.vocabulary, weights.at("decoder"));
+        let matrix = match spec.tied {
+            true => decoder.weight_tied("weight", table),
+            false => decoder.matrix("weight", &[vocabulary, spec.transform.outputs]),
+        };
+        let bias = match (spec.bias, spec.tied) {
+            (PredictionBias::None, _) => None,
+            (PredictionBias::Decoder, _) => Some(decoder.weight("bias", &[vocabulary])),
+            (PredictionBias::Own, true) => {
+                let bias = weights.weight_of(&["bias", "decoder.bias"], &[vocabulary]);
+                Some(decoder.weight_tied("bias", &bias))
+            }
+            (PredictionBias::Own, false) => {
+                let _unused = weights.weight("bias", &[vocabulary]);
+                Some(decoder.weight("bias", &[vocabulary]))
+            }
+        };
+        Self { transform: Transform::load(weights, spec.transform), decoder: Linear::tied(matrix, bias) }
     }
 
     /// `[…, hidden]` to `[…, vocabulary]`.
     pub fn forward(&self, hidden: &Tensor) -> Tensor {
-        self.decoder.forward(&self.norm.forward(&self.activation.apply(&self.dense.forward(hidden))))
+        self.decoder.forward(&self.transform.forward(hidden))
     }
 }
 

@@ -1,8 +1,10 @@
-use tch::Tensor;
+use tch::{Kind, Tensor};
 use tch_transformers_native::Weight;
 
 use super::{
-    Attention, AttentionSpec, Context, LatentAttention, LatentAttentionSpec, Mlp, MlpSpec, Moe, MoeSpec, Norm, NormSpec,
+    Attention, AttentionSpec, Context, DisentangledAttention, DisentangledSpec, GatedDelta, GatedDeltaSpec,
+    LatentAttention, LatentAttentionSpec, Mamba, MambaSpec, MixMlp, Mlp, MlpSpec, Moe, MoeSpec, Norm, NormSpec,
+    Reduced, ReducedSpec, ShortConv, ShortConvSpec, Windows, WindowsSpec,
 };
 use crate::cache::LayerCache;
 use crate::weights::Weights;
@@ -12,6 +14,8 @@ use crate::weights::Weights;
 pub enum Placement {
     /// What goes into each sublayer: `x + f(norm(x))`.
     Pre,
+    /// What goes into each sublayer, and the residual too: `norm(x) + f(norm(x))`.
+    Residual,
     /// The sum: `norm(x + f(x))`.
     Post,
     /// What comes out of each sublayer: `x + norm(f(x))`.
@@ -36,8 +40,27 @@ pub enum Arrangement {
 pub enum MixerSpec {
     /// Attention.
     Attention(AttentionSpec),
+    /// Attention within windows of a grid.
+    Windows(WindowsSpec),
+    /// Attention on a grid to fewer tokens.
+    Reduced(ReducedSpec),
+    /// Attention whose scores of content and of relative positions are taken apart.
+    Disentangled(DisentangledSpec),
     /// Attention whose keys and values come from one narrow vector per token.
     Latent(LatentAttentionSpec),
+    /// A selective scan.
+    Mamba(MambaSpec),
+    /// A gated convolution over a few tokens.
+    ShortConv(ShortConvSpec),
+    /// Linear attention with the gated delta rule.
+    GatedDelta(GatedDeltaSpec),
+}
+
+impl MixerSpec {
+    /// Whether it is attention of some kind, which sees tokens through a mask; the others see all real ones in order.
+    pub fn attends(&self) -> bool {
+        !matches!(self, Self::Mamba(_) | Self::ShortConv(_) | Self::GatedDelta(_))
+    }
 }
 
 /// What works on each token of a layer by itself.
@@ -47,6 +70,8 @@ pub enum FeedForwardSpec {
     Mlp(MlpSpec),
     /// A mixture of networks, a few of which see a token.
     Moe(Box<MoeSpec>),
+    /// The same with a convolution over the grid of tokens in its middle.
+    Mix(MlpSpec),
     /// Nothing: the layer is its mixer alone.
     None,
 }
@@ -67,12 +92,16 @@ pub struct LayerSpec {
     pub norm: NormSpec,
     /// Where it stands.
     pub placement: Placement,
+    /// Whether the mixer's input is normalised where its placement has it so; not in layers whose input already is.
+    pub mixer_norm: bool,
     /// How the sublayers follow each other.
     pub arrangement: Arrangement,
     /// What the output of each sublayer is multiplied by before it is added.
     pub residual_scale: Option<f64>,
     /// Whether a learned vector multiplies it, too (LayerScale; Touvron et al., 2021).
     pub layer_scale: bool,
+    /// Whether sublayers are added in float32 where the model is in half precision.
+    pub wide_residual: bool,
     /// A small feed-forward of its own normalised input after all else, as adapters to a language are.
     pub adapter: Option<(NormSpec, MlpSpec)>,
 }
@@ -92,9 +121,11 @@ impl LayerSpec {
             feed_forward,
             norm,
             placement: Placement::Pre,
+            mixer_norm: true,
             arrangement: Arrangement::Sequential,
             residual_scale: None,
             layer_scale: false,
+            wide_residual: false,
             adapter: None,
         }
     }
@@ -103,7 +134,10 @@ impl LayerSpec {
     pub fn attention(&mut self) -> Option<&mut AttentionSpec> {
         match &mut self.mixer {
             MixerSpec::Attention(attention) => Some(attention),
-            MixerSpec::Latent(_) => None,
+            MixerSpec::Disentangled(spec) => Some(&mut spec.attention),
+            MixerSpec::Windows(windows) => Some(&mut windows.attention),
+            MixerSpec::Reduced(reduced) => Some(&mut reduced.attention),
+            _ => None,
         }
     }
 }
@@ -113,22 +147,51 @@ impl LayerSpec {
 enum Mixer {
     Attention(Attention),
     Latent(LatentAttention),
+    Mamba(Mamba),
+    ShortConv(ShortConv),
+    GatedDelta(GatedDelta),
+    Disentangled(DisentangledAttention),
+    Windows(Windows),
+    Reduced(Reduced),
 }
 
 impl Mixer {
+    /// Loads the mixer from the place that is named after what it is.
     fn load(weights: &Weights, spec: &MixerSpec) -> Self {
         match spec {
-            MixerSpec::Attention(spec) => Self::Attention(Attention::load(weights, *spec)),
-            MixerSpec::Latent(spec) => Self::Latent(LatentAttention::load(weights, *spec)),
+            MixerSpec::Attention(spec) => Self::Attention(Attention::load(&weights.at("attention"), *spec)),
+            MixerSpec::Latent(spec) => Self::Latent(LatentAttention::load(&weights.at("attention"), *spec)),
+            MixerSpec::Mamba(spec) => Self::Mamba(Mamba::load(&weights.at("mamba"), *spec)),
+            MixerSpec::ShortConv(spec) => Self::ShortConv(ShortConv::load(&weights.at("conv"), *spec)),
+            MixerSpec::GatedDelta(spec) => Self::GatedDelta(GatedDelta::load(&weights.at("delta"), *spec)),
+            MixerSpec::Disentangled(spec) => {
+                Self::Disentangled(DisentangledAttention::load(&weights.at("attention"), *spec))
+            }
+            MixerSpec::Windows(spec) => Self::Windows(Windows::load(&weights.at("attention"), *spec)),
+            MixerSpec::Reduced(spec) => Self::Reduced(Reduced::load(&weights.at("attention"), *spec)),
         }
     }
 
     /// `[batch, tokens, hidden]` to the same shape, and the attention weights where there are such and they are wanted.
     fn forward(&self, x: &Tensor, context: &Context, state: Option<&mut LayerCache>) -> (Tensor, Option<Tensor>) {
-        match self {
-            Self::Attention(attention) => attention.forward(x, context.attend(), state.map(|state| &mut state.past)),
-            Self::Latent(attention) => attention.forward(x, context.attend(), state.map(|state| &mut state.past)),
-        }
+        let real = context.real.as_ref();
+        let mixed = match self {
+            Self::Attention(attention) => {
+                return attention.forward(x, context.attend(), state.map(|state| &mut state.past));
+            }
+            Self::Disentangled(attention) => {
+                return attention.forward(x, context.attend(), context.relative.as_ref());
+            }
+            Self::Latent(attention) => {
+                return attention.forward(x, context.attend(), state.map(|state| &mut state.past));
+            }
+            Self::Windows(windows) => return windows.forward(x, context),
+            Self::Reduced(reduced) => return reduced.forward(x, context),
+            Self::Mamba(mamba) => mamba.forward(x, real, state),
+            Self::ShortConv(conv) => conv.forward(x, real, state),
+            Self::GatedDelta(delta) => delta.forward(x, real, state),
+        };
+        (mixed, None)
     }
 }
 
@@ -137,6 +200,7 @@ impl Mixer {
 enum FeedForward {
     Mlp(Mlp),
     Moe(Box<Moe>),
+    Mix(MixMlp),
 }
 
 impl FeedForward {
@@ -144,14 +208,16 @@ impl FeedForward {
         match spec {
             FeedForwardSpec::Mlp(spec) => Some(Self::Mlp(Mlp::load(weights, *spec))),
             FeedForwardSpec::Moe(spec) => Some(Self::Moe(Box::new(Moe::load(weights, spec)))),
+            FeedForwardSpec::Mix(spec) => Some(Self::Mix(MixMlp::load(weights, *spec))),
             FeedForwardSpec::None => None,
         }
     }
 
     /// `[batch, tokens, hidden]` to the same shape; what a router said is left in `routed`.
-    fn forward(&self, x: &Tensor, routed: &mut Option<Tensor>) -> Tensor {
+    fn forward(&self, x: &Tensor, context: &Context, routed: &mut Option<Tensor>) -> Tensor {
         match self {
             Self::Mlp(mlp) => mlp.forward(x),
+            Self::Mix(mlp) => mlp.forward(x, context),
             Self::Moe(moe) => {
                 let (mixed, logits) = moe.forward(x);
                 *routed = Some(logits);
@@ -170,6 +236,7 @@ struct Frame {
     post_norm: Option<Norm>,
     scale: Option<f64>,
     layer_scale: Option<Weight>,
+    wide: bool,
 }
 
 impl Frame {
@@ -182,6 +249,7 @@ impl Frame {
             post_norm: (spec.placement == Placement::Sandwich).then(|| norm("post_norm")),
             scale: spec.residual_scale,
             layer_scale: weights.weight_if(spec.layer_scale, &format!("{name}_scale"), &[spec.hidden]),
+            wide: spec.wide_residual,
         }
     }
 
@@ -192,7 +260,7 @@ impl Frame {
     /// What goes into the sublayer.
     fn enter(&self, x: &Tensor) -> Tensor {
         match self.placement {
-            Placement::Pre | Placement::Sandwich => self.normed(x),
+            Placement::Pre | Placement::Residual | Placement::Sandwich => self.normed(x),
             Placement::Post | Placement::Output => x.shallow_clone(),
         }
     }
@@ -213,12 +281,19 @@ impl Frame {
         }
     }
 
+    /// What the outputs of sublayers are added to.
+    fn residual(&self, x: &Tensor) -> Tensor {
+        if self.wide { x.to_kind(Kind::Float) } else { x.shallow_clone() }
+    }
+
     /// The sublayer `f` with its residual.
     fn around(&self, x: &Tensor, f: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
-        let sum = x + self.leave(f(&self.enter(x)));
+        let entered = self.enter(x);
+        let added = self.leave(f(&entered));
         match self.placement {
-            Placement::Post => self.normed(&sum),
-            _ => sum,
+            Placement::Post => self.normed(&(self.residual(x) + added)),
+            Placement::Residual => self.residual(&entered) + added,
+            _ => self.residual(x) + added,
         }
     }
 }
@@ -248,8 +323,9 @@ pub struct LayerOutput {
 }
 
 impl Layer {
-    /// Loads `attention` (the mixer, whatever it is), `cross`, `mlp` (the feed-forward), `adapter`, and of each of them
-    /// `<name>_norm` and where there are such `<name>_post_norm`, `<name>_scale`.
+    /// Loads the mixer (`attention`, `mamba`, `conv` or `delta`), `cross`, `mlp` (the feed-forward), `adapter`, and of
+    /// each of them `<name>_norm` and where there are such `<name>_post_norm`, `<name>_scale`; those of the mixer are
+    /// called `attention_norm` and so on, whatever it is.
     pub fn load(weights: &Weights, spec: &LayerSpec) -> Self {
         let adapter = |(norm, mlp): (NormSpec, MlpSpec)| {
             (Norm::load(&weights.at("adapter_norm"), norm, mlp.hidden), Mlp::load(&weights.at("adapter"), mlp))
@@ -260,8 +336,8 @@ impl Layer {
             |feed_forward| (feed_forward, Frame::load(weights, spec, "mlp", spec.arrangement != Arrangement::Parallel));
         Self {
             arrangement: spec.arrangement,
-            mixer: Mixer::load(&weights.at("attention"), &spec.mixer),
-            mixer_frame: Frame::load(weights, spec, "attention", true),
+            mixer: Mixer::load(weights, &spec.mixer),
+            mixer_frame: Frame::load(weights, spec, "attention", spec.mixer_norm),
             cross: spec.cross.map(cross),
             feed_forward: FeedForward::load(&weights.at("mlp"), &spec.feed_forward).map(feed_forward),
             adapter: spec.adapter.map(adapter),
@@ -290,7 +366,7 @@ impl Layer {
         }
         let mut routed = None;
         if let Some((feed_forward, frame)) = &self.feed_forward {
-            x = frame.around(&x, |x| feed_forward.forward(x, &mut routed));
+            x = frame.around(&x, |x| feed_forward.forward(x, context, &mut routed));
         }
         if let Some((norm, adapter)) = &self.adapter {
             x = &x + adapter.forward(&norm.forward(&x));
@@ -306,8 +382,8 @@ impl Layer {
         let mut routed = None;
         if let Some((feed_forward, frame)) = &self.feed_forward {
             let entered = if frame.norm.is_some() { frame.enter(x) } else { entered };
-            hidden = frame.leave(feed_forward.forward(&entered, &mut routed)) + hidden;
+            hidden = frame.leave(feed_forward.forward(&entered, context, &mut routed)) + hidden;
         }
-        LayerOutput { hidden: hidden + x, attention, cross_attention: None, routed }
+        LayerOutput { hidden: hidden + self.mixer_frame.residual(x), attention, cross_attention: None, routed }
     }
 }

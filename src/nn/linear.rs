@@ -34,6 +34,11 @@ impl Linear {
         Self { weight, bias }
     }
 
+    /// Number of outputs.
+    pub fn outputs(&self) -> i64 {
+        self.weight.size()[0]
+    }
+
     /// The matrix, `[outputs, inputs]`.
     pub fn weight(&self) -> &Tensor {
         &self.weight
@@ -42,6 +47,11 @@ impl Linear {
     /// The kind of the inputs that the layer takes, and of its outputs.
     pub fn kind(&self) -> Kind {
         self.weight.kind()
+    }
+
+    /// The outputs `start..start + len` of the layer alone.
+    pub fn forward_some(&self, x: &Tensor, start: i64, len: i64) -> Tensor {
+        x.linear(&self.weight.narrow(0, start, len), self.bias.as_ref().map(|bias| bias.narrow(0, start, len)))
     }
 
     /// Applies the layer: `[…, inputs]` to `[…, outputs]`.

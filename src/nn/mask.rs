@@ -20,6 +20,14 @@ impl Mask {
         }
     }
 
+    /// As [`Mask::padding`], and padding attends to nothing.
+    pub fn pairs(attention_mask: Option<&Tensor>) -> Self {
+        match real_tokens(attention_mask) {
+            Some(real) => Self::Allowed(real.logical_and(&real.transpose(2, 3))),
+            None => Self::None,
+        }
+    }
+
     /// Each of `queries` tokens after `past` earlier ones may attend to itself and to what came before it,
     /// to padding never. `window` limits how far back, itself included.
     ///
@@ -101,6 +109,21 @@ impl Mask {
             Self::Allowed(allowed) => Some(allowed.shallow_clone()),
         }
     }
+}
+
+/// Which of the last `tokens` tokens of `attention_mask` (`[batch, all tokens]`, 0 = padding) are real,
+/// `[batch, tokens, 1]`; `None` where all are.
+pub fn real_among(attention_mask: Option<&Tensor>, tokens: i64) -> Option<Tensor> {
+    let mask = attention_mask?;
+    let real = real_tokens(Some(&mask.narrow(1, mask.size()[1] - tokens, tokens)))?;
+    Some(real.reshape([-1, tokens, 1]))
+}
+
+/// `x` (`[batch, tokens, …]`) with zeros in place of the tokens that are not `real` (`[batch, tokens, 1]`).
+///
+/// What mixes tokens without attention sees padding this way: there is no score that could leave it out.
+pub fn without_padding(x: &Tensor, real: Option<&Tensor>) -> Tensor {
+    real.map_or_else(|| x.shallow_clone(), |real| x * real)
 }
 
 /// `attention_mask` as booleans `[batch, 1, 1, keys]`, or `None` where nothing is masked.

@@ -32,7 +32,7 @@ pub enum NormScale {
     None,
     /// A weight per element; a root mean square is rounded to its kind first.
     Weight,
-    /// A weight per element, before rounding, as OLMo 2 and gpt-oss do.
+    /// A weight per element, before rounding.
     WideWeight,
     /// One more than a weight per element, before rounding, as Gemma does.
     OnePlusWeight,
@@ -40,7 +40,7 @@ pub enum NormScale {
 
 impl NormSpec {
     /// LayerNorm with scale and shift.
-    pub fn layer(eps: f64) -> Self {
+    pub const fn layer(eps: f64) -> Self {
         Self { kind: NormKind::Layer, eps, scale: NormScale::Weight, bias: true }
     }
 
@@ -54,14 +54,14 @@ impl NormSpec {
         Self { bias: false, ..self }
     }
 
-    /// The same scaled by one more than its weight.
-    pub fn one_plus(self) -> Self {
-        Self { scale: NormScale::OnePlusWeight, ..self }
-    }
-
     /// The same scaled before it is rounded.
     pub fn wide(self) -> Self {
         Self { scale: NormScale::WideWeight, ..self }
+    }
+
+    /// The same scaled by one more than its weight.
+    pub fn one_plus(self) -> Self {
+        Self { scale: NormScale::OnePlusWeight, ..self }
     }
 
     /// The same without parameters.
@@ -161,6 +161,11 @@ impl Norm {
             }
         }
     }
+}
+
+/// Each vector of the last dimension divided by its length, or by `least` where it is shorter.
+pub fn unit(x: &Tensor, least: f64) -> Tensor {
+    x / x.square().sum_dim_intlist([-1].as_slice(), true, None::<Kind>).sqrt().clamp_min(least)
 }
 
 /// Mean and variance over the positions and over groups of channels, then scale and shift of each channel (Wu and He,

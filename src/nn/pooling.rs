@@ -2,7 +2,7 @@ use tch::{Kind, Tensor};
 use tch_transformers_native::Weight;
 
 use super::heads::Pooler;
-use super::{Activation, Attend, Attention, AttentionSpec, Mask, Mlp, MlpSpec, Norm, NormSpec};
+use super::{Activation, Attend, Attention, AttentionSpec, Mlp, MlpSpec, Norm, NormSpec};
 use crate::weights::Weights;
 
 /// How one vector is made of a sequence or an image.
@@ -13,6 +13,21 @@ pub enum PoolingSpec {
     /// The mean of the tokens from this one on.
     Mean {
         /// Tokens left out at the beginning.
+        from: i64,
+    },
+    /// The mean of `count` tokens after the first `from`, of all that follow where it is `None`; normalised where there
+    /// is a norm.
+    Span {
+        /// Tokens left out at the beginning.
+        from: i64,
+        /// Tokens that the mean is taken of.
+        count: Option<i64>,
+        /// Normalises the mean.
+        norm: Option<NormSpec>,
+    },
+    /// The first token, then the mean of the tokens from this one on: twice as wide.
+    FirstAndMean {
+        /// Tokens left out of the mean.
         from: i64,
     },
     /// The mean over height and width of a feature map.
@@ -51,6 +66,20 @@ pub enum Pooling {
         /// Tokens left out at the beginning.
         from: i64,
     },
+    /// As [`PoolingSpec::Span`].
+    Span {
+        /// Tokens left out at the beginning.
+        from: i64,
+        /// Tokens that the mean is taken of.
+        count: Option<i64>,
+        /// Normalises the mean.
+        norm: Option<Norm>,
+    },
+    /// As [`PoolingSpec::FirstAndMean`].
+    FirstAndMean {
+        /// Tokens left out of the mean.
+        from: i64,
+    },
     /// As [`PoolingSpec::Area`].
     Area,
     /// As [`PoolingSpec::Norm`].
@@ -86,7 +115,7 @@ impl AttentionPooling {
     /// `[batch, tokens, width]` to `[batch, width]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let query = self.probe.expand([x.size()[0], -1, -1], false);
-        let attend = Attend { mask: &Mask::None, bias: None, rotation: None, weights: false };
+        let attend = Attend::all();
         let (taken, _) = self.attention.forward_cross(&query, x, attend, None);
         (&taken + self.mlp.forward(&self.norm.forward(&taken))).select(1, 0)
     }
@@ -98,6 +127,10 @@ impl Pooling {
         match spec {
             PoolingSpec::First => Self::First,
             PoolingSpec::Mean { from } => Self::Mean { from },
+            PoolingSpec::Span { from, count, norm } => {
+                Self::Span { from, count, norm: norm.map(|norm| Norm::load(weights, norm, width)) }
+            }
+            PoolingSpec::FirstAndMean { from } => Self::FirstAndMean { from },
             PoolingSpec::Area => Self::Area,
             PoolingSpec::Norm(norm) => Self::Norm(Norm::load(weights, norm, width)),
             PoolingSpec::Dense { size, activation } => Self::Dense(Pooler::resizing(weights, width, size, activation)),
@@ -109,13 +142,21 @@ impl Pooling {
     pub fn forward(&self, x: &Tensor) -> Tensor {
         match self {
             Self::First => x.select(1, 0),
-            Self::Mean { from } => x.narrow(1, *from, x.size()[1] - from).mean_dim(1, false, None::<Kind>),
+            Self::Mean { from } => mean(x, *from, None),
+            Self::Span { from, count, norm: None } => mean(x, *from, *count),
+            Self::Span { from, count, norm: Some(norm) } => norm.forward(&mean(x, *from, *count)),
+            Self::FirstAndMean { from } => Tensor::cat(&[x.select(1, 0), mean(x, *from, None)], -1),
             Self::Area => x.mean_dim([-1, -2].as_slice(), false, None::<Kind>),
             Self::Norm(norm) => norm.forward(&x.select(1, 0)),
             Self::Dense(pooler) => pooler.forward(x),
             Self::Attention(pooling) => pooling.forward(x),
         }
     }
+}
+
+/// The mean of `count` tokens of `x` (`[batch, tokens, width]`) after the first `from`, or of all that follow.
+fn mean(x: &Tensor, from: i64, count: Option<i64>) -> Tensor {
+    x.narrow(1, from, count.unwrap_or(x.size()[1] - from)).mean_dim(1, false, None::<Kind>)
 }
 
 /// The token at `index` (`[batch]`) of each sequence in `x` (`[batch, tokens, width]`): `[batch, width]`.

@@ -26,7 +26,12 @@ pub struct RelativeBias {
 impl RelativeBias {
     /// Loads `weight` `[buckets, heads]`.
     pub fn load(weights: &Weights, spec: RelativeBiasSpec) -> Self {
-        Self { spec, table: Embedding::load(weights, spec.buckets, spec.heads) }
+        Self::load_longer(weights, spec, spec.buckets)
+    }
+
+    /// Loads a table of `rows` rows, of which only the first ones serve as buckets.
+    pub fn load_longer(weights: &Weights, spec: RelativeBiasSpec, rows: i64) -> Self {
+        Self { spec, table: Embedding::load(weights, rows, spec.heads) }
     }
 
     /// The biases of `queries` tokens that come after `past` others, to `keys` keys: `[1, heads, queries, keys]`.
@@ -34,7 +39,12 @@ impl RelativeBias {
         let options = (Kind::Int64, self.table.table().device());
         let query = Tensor::arange_start(past, past + queries, options).unsqueeze(1);
         let key = Tensor::arange(keys, options).unsqueeze(0);
-        self.table.forward(&self.buckets(&(key - query))).permute([2, 0, 1]).unsqueeze(0)
+        self.between(&(key - query).unsqueeze(0))
+    }
+
+    /// The biases of distances from queries to keys, `[batch, queries, keys]`: `[batch, heads, queries, keys]`.
+    pub fn between(&self, distances: &Tensor) -> Tensor {
+        self.table.forward(&self.buckets(distances)).permute([0, 3, 1, 2])
     }
 
     /// The bucket of each distance from query to key.

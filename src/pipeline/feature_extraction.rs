@@ -126,7 +126,8 @@ impl FeatureExtraction {
             };
             let mut x = tokens.shallow_clone();
             for module in &self.modules {
-                x = tch::no_grad(|| module.forward(&x, &mask))?;
+                let _guard = tch::no_grad_guard();
+                x = module.forward(&x, &mask)?;
             }
             Ok(x.to_device(Device::Cpu).to_kind(Kind::Float))
         })

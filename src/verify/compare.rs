@@ -60,10 +60,11 @@ impl Tolerance {
     }
 }
 
-/// The largest finite magnitude of a tensor; 0 where there is none.
+/// The largest finite magnitude of a tensor; 0 where there is none. The lowest number, which stands for minus infinity
+/// where something is masked, does not count.
 pub fn scale(tensor: &Tensor) -> f64 {
     let values = tensor.to_kind(Kind::Double).abs();
-    let finite = values.masked_select(&values.isfinite());
+    let finite = values.masked_select(&values.lt(f64::from(f32::MAX)));
     if finite.numel() == 0 { 0.0 } else { finite.max().double_value(&[]) }
 }
 

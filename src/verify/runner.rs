@@ -163,7 +163,9 @@ impl Subject {
 pub fn run(check: Check, directory: &Path, setting: Setting) -> Outcome {
     catch(|| {
         let subject = Subject::open(directory, setting)?;
-        match subject.entry.skip.iter().find(|(skipped, _)| *skipped == check.name()) {
+        let case = directory.file_name().unwrap_or_default().to_string_lossy();
+        let of_case = format!("{}.{case}", check.name());
+        match subject.entry.skip.iter().find(|(skipped, _)| *skipped == check.name() || *skipped == of_case) {
             Some((_, reason)) => Outcome::skipped(*reason),
             None => checks::on_case(check, &subject),
         }

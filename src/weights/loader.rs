@@ -32,8 +32,8 @@ impl Default for LoadOptions {
 #[derive(Debug, Default)]
 pub struct State {
     stored: BTreeMap<String, Stored>,
-    /// Groups of names of which only the sum counts.
-    sums: Vec<BTreeSet<String>>,
+    /// Groups of names of which only the sum or the product counts.
+    commuting: Vec<BTreeSet<String>>,
 }
 
 #[derive(Debug)]
@@ -51,9 +51,9 @@ impl State {
         self.stored.keys().map(String::as_str)
     }
 
-    /// Whether only the sum of these two counts, so that they can change places.
-    pub fn only_summed(&self, first: &str, second: &str) -> bool {
-        self.sums.iter().any(|names| names.contains(first) && names.contains(second))
+    /// Whether only the sum or the product of these two counts, so that they can change places.
+    pub fn commute(&self, first: &str, second: &str) -> bool {
+        self.commuting.iter().any(|names| names.contains(first) && names.contains(second))
     }
 
     /// The kind of the first parameter.
@@ -117,6 +117,8 @@ struct Log {
     expected: BTreeMap<String, Vec<i64>>,
     used: BTreeSet<String>,
     interchangeable: BTreeSet<String>,
+    /// Prefixes of names that nothing reads.
+    spare: Vec<String>,
     leaves: BTreeMap<String, Tensor>,
     state: State,
 }
@@ -179,6 +181,23 @@ impl Weights {
         Self { scope: join(&here, place), names: Rc::default(), path: String::new(), ..self.clone() }
     }
 
+    /// The first of `places` (paths below this one) where the checkpoint has a tensor `name`, the first of all where it
+    /// has none: a module that older checkpoints call otherwise.
+    pub fn having(&self, name: &str, places: &[&str]) -> Self {
+        let places: Vec<_> = places.iter().map(|place| self.at(place)).collect();
+        if places.len() > 1 {
+            let names = places.iter().map(|place| place.resolve(name).0);
+            self.loader.log.borrow_mut().interchangeable.extend(names);
+        }
+        places.iter().find(|place| place.has(name)).or(places.first()).unwrap_or(self).clone()
+    }
+
+    /// Whether the checkpoint has nothing below this place.
+    pub fn is_empty(&self) -> bool {
+        let prefix = self.stored_path() + ".";
+        self.loader.available.range(prefix.clone()..).next().is_none_or(|name| !name.starts_with(&prefix))
+    }
+
     /// Whether the checkpoint has a tensor `name` here.
     pub fn has(&self, name: &str) -> bool {
         self.loader.available.contains(&self.resolve(name).0)
@@ -207,6 +226,12 @@ impl Weights {
         let tensor = self.read(&stored, layout, shape);
         self.keep(&stored, layout, &tensor);
         tensor
+    }
+
+    /// The tensor `name` of `shape` where the checkpoint has it: it need not.
+    pub fn tensor_if_stored(&self, name: &str, shape: &[i64]) -> Option<Tensor> {
+        self.loader.log.borrow_mut().interchangeable.insert(self.resolve(name).0);
+        self.has(name).then(|| self.tensor(name, shape))
     }
 
     /// The parameter `name` of `shape`, as [`Weights::weight`], for matrices that vectors are multiplied with.
@@ -292,7 +317,12 @@ impl Weights {
     /// Notes that of the parameters `names` only the sum counts.
     pub fn summed(&self, names: &[&str]) {
         let stored = names.iter().map(|name| self.resolve(name).0).collect();
-        self.loader.log.borrow_mut().state.sums.push(stored);
+        self.loader.log.borrow_mut().state.commuting.push(stored);
+    }
+
+    /// Notes that of the parameters `names` only the product counts.
+    pub fn multiplied(&self, names: &[&str]) {
+        self.summed(names);
     }
 
     /// As [`Weights::ignore`], for everything below `place`.
@@ -306,6 +336,12 @@ impl Weights {
     pub fn ignore(&self, name: &str) {
         let (stored, _) = self.resolve(name);
         self.loader.log.borrow_mut().used.insert(stored);
+    }
+
+    /// Notes that nothing reads the parameters below `place`: they may be asked for, and the checkpoint may lack them.
+    pub fn spare_below(&self, place: &str) {
+        let prefix = self.at(place).stored_path() + ".";
+        self.loader.log.borrow_mut().spare.push(prefix);
     }
 
     /// The device of the parameters.
@@ -386,7 +422,14 @@ impl Weights {
         }
         let placeholder =
             || Tensor::zeros([0i64; 0], (kind.unwrap_or(Kind::Float), options.device)).expand(shape, false);
+        let spare = log.spare.iter().any(|prefix| stored.starts_with(prefix));
+        if spare {
+            log.interchangeable.insert(stored.to_owned());
+        }
         let Some(found) = source.shape(stored) else {
+            if spare {
+                return placeholder();
+            }
             log.report.missing.push((stored.to_owned(), shape.to_vec()));
             return placeholder();
         };
@@ -421,7 +464,7 @@ impl Weights {
     ///
     /// A trainable model remembers the stored tensors themselves, which are the leaves that gradients reach.
     fn keep(&self, stored: &str, layout: Layout, tensor: &Tensor) {
-        if self.loader.options.trainable {
+        if self.loader.options.trainable || !self.loader.available.contains(stored) {
             return;
         }
         let (start, groups, transposed) = match layout {

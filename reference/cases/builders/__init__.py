@@ -13,6 +13,8 @@ and, each by the `model_type` of the whole config,
                   their ids in order, with None for each token of text between them
     GROWING       {argument: function of context, ids and the prompt's length}: arguments that follow the ids in
                   greedy decoding
+    GENERATE  {class: function of model, prompt and other inputs}: what to compare greedy decoding with where the
+              class's own `generate` changes the prompt
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ SIZES: list[tuple[str, int]] = []
 OWN: dict[str, dict[str, Callable[[Any], Any]]] = {}
 PLACEHOLDERS: dict[str, Callable[[Any, int], list[int | None]]] = {}
 GROWING: dict[str, dict[str, Callable[[Any, Any, int], Any]]] = {}
+GENERATE: dict[str, Callable[[Any, Any, dict[str, Any]], Any]] = {}
 
 for found in sorted(pkgutil.iter_modules(__path__), key=lambda found: found.name):
     module = import_module(f"{__name__}.{found.name}")
@@ -37,3 +40,4 @@ for found in sorted(pkgutil.iter_modules(__path__), key=lambda found: found.name
     OWN |= getattr(module, "OWN", {})
     PLACEHOLDERS |= getattr(module, "PLACEHOLDERS", {})
     GROWING |= getattr(module, "GROWING", {})
+    GENERATE |= getattr(module, "GENERATE", {})

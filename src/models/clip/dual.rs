@@ -3,8 +3,8 @@ use tch_transformers_native::Weight;
 
 use crate::inputs::Argument;
 use crate::model::Module;
-use crate::nn::Linear;
 use crate::nn::heads::{Body, Features, pooled};
+use crate::nn::{Linear, unit};
 use crate::weights::Weights;
 use crate::{Cache, Error, Inputs, Outputs, Result};
 
@@ -134,11 +134,6 @@ impl Dual {
     }
 }
 
-/// Each vector divided by its length.
-pub fn unit(x: &Tensor) -> Tensor {
-    x / x.square().sum_dim_intlist([-1].as_slice(), true, None::<Kind>).sqrt()
-}
-
 impl Module for Dual {
     fn arguments(&self) -> Vec<Argument> {
         // There may be more texts than images.
@@ -150,7 +145,7 @@ impl Module for Dual {
 
     fn forward(&self, inputs: &Inputs, _: Option<&mut Cache>) -> Result<Outputs> {
         let towers = self.towers(inputs)?;
-        let (text_embeds, image_embeds) = (unit(&towers.text_vectors), unit(&towers.image_vectors));
+        let (text_embeds, image_embeds) = (unit(&towers.text_vectors, 0.0), unit(&towers.image_vectors, 0.0));
         let scaled = text_embeds.matmul(&image_embeds.tr()) * self.logit_scale.exp();
         let logits_per_text = match &self.logit_bias {
             Some(bias) => scaled + &**bias,

@@ -6,21 +6,24 @@
 //! - the image encoder: a [`VisionSpec`](super::vit::VisionSpec), here with its class token, its norms and its pooling;
 //! - what becomes of the two vectors: projections, scale and shift, the loss ([`DualSpec`]). Any two bodies fit there.
 //!
-//! Each architecture has a file that says what it changes: [`clip`], [`siglip`].
+//! `original.rs` (CLIP itself), `siglip.rs` and `owlvit.rs` say what each architecture changes.
 
-mod clip;
 mod config;
 mod dual;
+mod original;
+mod owlvit;
 mod siglip;
 mod text;
 mod vision;
 
-pub use clip::{Clip, ClipConfig, ClipText, ClipTextConfig, ClipVision, ClipVisionConfig};
 pub use config::{TextConfig, TowerConfig, VisionConfig};
+pub(crate) use config::{own_section, upgrade_sections};
 pub use dual::{Dual, DualSpec, Matching, Projection, Towers};
+pub use original::{Clip, ClipConfig, ClipText, ClipTextConfig, ClipVision, ClipVisionConfig};
+pub use owlvit::{OwlVit, OwlVitConfig, OwlVitText, OwlVitTextConfig, OwlVitVision, OwlVitVisionConfig};
 pub use siglip::{Siglip, SiglipConfig, SiglipText, SiglipTextConfig, SiglipVision, SiglipVisionConfig};
 pub use text::{TextPooling, TextSpec, TextTower};
-pub use vision::{vision_names, vision_spec};
+pub use vision::{vision, vision_names, vision_spec};
 
 use crate::nn::{AttentionSpec, LayerSpec, MlpSpec, NormSpec, StackSpec};
 use crate::weights::NameTable;

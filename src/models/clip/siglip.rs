@@ -1,9 +1,8 @@
 use serde_json::{Map, Value};
 
-use super::config::{own_section, upgrade_sections};
 use super::dual::{Dual, DualSpec, Matching};
 use super::vision::{vision, vision_names, vision_spec};
-use super::{TextConfig, TextPooling, TextSpec, TextTower, VisionConfig};
+use super::{TextConfig, TextPooling, TextSpec, TextTower, VisionConfig, own_section, upgrade_sections};
 use crate::config::positive;
 use crate::model::{Architecture, Head, Module, Part};
 use crate::models::vit::{VisionSpec, VisionTower};

@@ -7,22 +7,14 @@ use crate::weights::{NameTable, Weights};
 /// last.
 pub fn vision_spec(config: &VisionConfig) -> VisionSpec {
     let norm = NormSpec::layer(config.layer_norm_eps);
-    VisionSpec {
-        patches: PatchSpec {
-            channels: config.num_channels,
-            hidden: config.hidden_size,
-            image: [config.image_size; 2],
-            patch: [config.patch_size; 2],
-            bias: false,
-            tokens: &["class"],
-            mask_token: false,
-            batched: false,
-        },
-        embedding_norm: Some(norm),
-        stack: super::stack(config),
-        pooling: Some(PoolingSpec::Norm(norm)),
-        attention_mask: false,
-    }
+    let (image, patch) = ([config.image_size; 2], [config.patch_size; 2]);
+    let patches = PatchSpec {
+        bias: false,
+        batched: false,
+        ..PatchSpec::new(config.num_channels, config.hidden_size, image, patch, &["class"])
+    };
+    let spec = VisionSpec::new(patches, super::stack(config)).pooled(PoolingSpec::Norm(norm));
+    VisionSpec { embedding_norm: Some(norm), ..spec }
 }
 
 /// Names of the image encoder.

@@ -339,14 +339,13 @@ fn overlapped(chunks: &[Tensor], stride: i64) -> Tensor {
     let samples = stride * (chunks.len() as i64 - 1) + last.size()[2];
     let time = Tensor::linspace(0.0, 1.0, length + 2, options).narrow(0, 1, length);
     let weight: Tensor = 0.5 - (time - 0.5).abs();
-    let sum = Tensor::zeros([size[0], size[1], samples], options);
+    let mut sum = Tensor::zeros([size[0], size[1], samples], options);
     let weights = Tensor::zeros([samples], options);
-    let mut sum = sum;
     for (index, chunk) in chunks.iter().enumerate() {
         let (start, length) = (index as i64 * stride, chunk.size()[2]);
         let weight = weight.narrow(0, 0, length);
         let rest = samples - start - length;
-        sum = sum + (chunk * &weight).constant_pad_nd([start, rest]);
+        sum += (chunk * &weight).constant_pad_nd([start, rest]);
         let mut covered = weights.narrow(0, start, length);
         covered += weight;
     }

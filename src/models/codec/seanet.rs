@@ -145,7 +145,7 @@ pub enum Piece {
     /// As [`PieceSpec::Up`].
     Up(PaddedConv),
     /// As [`PieceSpec::Residual`].
-    Residual([PaddedConv; 2], Option<PaddedConv>),
+    Residual(Box<[PaddedConv; 2]>, Option<Box<PaddedConv>>),
     /// As [`PieceSpec::Lstm`].
     Lstm(Lstm),
     /// As [`PieceSpec::Activation`].
@@ -163,8 +163,8 @@ impl Piece {
                 // The two branches are added.
                 weights.summed(&["block.3.conv.bias", "shortcut.conv.bias"]);
                 let straight = ConvSpec::new(first.inputs, second.outputs, [1]);
-                let shortcut = shortcut.then(|| PaddedConv::load(&weights.at("shortcut"), shared, straight));
-                Self::Residual([conv(1, *first), conv(3, *second)], shortcut)
+                let shortcut = shortcut.then(|| Box::new(PaddedConv::load(&weights.at("shortcut"), shared, straight)));
+                Self::Residual(Box::new([conv(1, *first), conv(3, *second)]), shortcut)
             }
             PieceSpec::Lstm { width, layers } => Self::Lstm(Lstm::load(&weights.at("lstm"), *width, *width, *layers)),
             PieceSpec::Activation(activation) => Self::Activation(*activation),
@@ -175,7 +175,8 @@ impl Piece {
         match self {
             Self::Conv(conv) => conv.forward(x),
             Self::Up(conv) => conv.stretch(x),
-            Self::Residual([first, second], shortcut) => {
+            Self::Residual(convs, shortcut) => {
+                let [first, second] = &**convs;
                 let inner = second.forward(&first.forward(&x.elu()).elu());
                 inner + shortcut.as_ref().map_or_else(|| x.shallow_clone(), |shortcut| shortcut.forward(x))
             }

@@ -216,6 +216,7 @@ impl Head<tasks::ImageClassification> for ConvNext {
 
 impl Head<tasks::Backbone> for ConvNext {
     fn load(config: &ConvNextConfig, weights: &Weights) -> Result<Box<dyn Module>> {
-        Ok(Box::new(Backbone::new(body(config, weights, true), &config.out_indices)))
+        let channels = [&config.hidden_sizes[..1], &config.hidden_sizes].concat();
+        Ok(Box::new(Backbone::new(body(config, weights, true), &config.out_indices, &channels)))
     }
 }

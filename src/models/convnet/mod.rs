@@ -1,6 +1,6 @@
 //! Convolutional networks in stages.
 //!
-//! What a block of convolutions is varies ([`stages`] has those with batch normalisation, [`convnext`] its own), and so
+//! What a block of convolutions is varies (`stages` has those with batch normalisation, `convnext` its own), and so
 //! do padding ([`ConvSpec::same`](crate::nn::ConvSpec)) and the stem; the loop over stages, the feature maps and the
 //! classes are shared.
 
@@ -11,7 +11,7 @@ mod stages;
 
 pub use convnext::{ConvNext, ConvNextConfig};
 pub use mobilenet_v2::{MobileNetV2, MobileNetV2Config};
-pub use resnet::{ResNet, ResNetConfig};
+pub use resnet::{ResNet, ResNetConfig, timm_resnet};
 pub use stages::{ConvNorm, ConvNormSpec, ResidualSpec, ShortcutSpec, Stages, StagesSpec};
 
 use std::fmt::Debug;
@@ -80,12 +80,14 @@ impl<N: Network> Body for NetworkBody<N> {
 pub struct Backbone<N> {
     body: NetworkBody<N>,
     stages: Vec<i64>,
+    widths: Vec<i64>,
 }
 
 impl<N: Network> Backbone<N> {
-    /// The maps of `stages` (0 for the stem) of `network`.
-    pub fn new(network: N, stages: &[i64]) -> Self {
-        Self { body: NetworkBody(network), stages: stages.to_vec() }
+    /// The maps of `stages` (0 for the stem) of `network`, whose stem and stages make `channels`.
+    pub fn new(network: N, stages: &[i64], channels: &[i64]) -> Self {
+        let widths = stages.iter().filter_map(|stage| channels.get(*stage as usize).copied()).collect();
+        Self { body: NetworkBody(network), stages: stages.to_vec(), widths }
     }
 }
 
@@ -101,5 +103,9 @@ impl<N: Network> Module for Backbone<N> {
         outputs.insert_list("feature_maps", chosen.map(|stage| self.body.0.returned(stage, &maps[stage])).collect());
         outputs.extend(recorded);
         Ok(outputs)
+    }
+
+    fn widths(&self) -> &[i64] {
+        &self.widths
     }
 }

@@ -134,8 +134,69 @@ struct Body {
 }
 
 fn body(config: &ResNetConfig, weights: &Weights) -> Body {
-    let weights = weights.either(&["resnet", ""]).named(names());
-    Body { channels: config.num_channels, stages: Stages::load(&weights, &spec(config)) }
+    named_body(config, &weights.either(&["resnet", ""]).named(names()))
+}
+
+fn named_body(config: &ResNetConfig, weights: &Weights) -> Body {
+    Body { channels: config.num_channels, stages: Stages::load(weights, &spec(config)) }
+}
+
+fn backbone(config: &ResNetConfig, body: Body) -> Box<dyn Module> {
+    let channels = [&[config.embedding_size], &config.hidden_sizes[..]].concat();
+    Box::new(Backbone::new(body, &config.out_indices, &channels))
+}
+
+/// All four stages of the ResNet that timm calls `name`, under the names that timm gives to its parameters.
+///
+/// # Errors
+/// For a network that is none.
+pub fn timm_resnet(name: &str, channels: i64, weights: &Weights) -> Result<Box<dyn Module>> {
+    let (layer_type, depths) = match name {
+        "resnet18" => ("basic", [2, 2, 2, 2]),
+        "resnet34" => ("basic", [3, 4, 6, 3]),
+        "resnet50" => ("bottleneck", [3, 4, 6, 3]),
+        "resnet101" => ("bottleneck", [3, 4, 23, 3]),
+        "resnet152" => ("bottleneck", [3, 8, 36, 3]),
+        _ => {
+            let message = format!("`{name}` is not one of resnet18, resnet34, resnet50, resnet101, resnet152");
+            return Err(Error::config("timm_backbone", "backbone", message));
+        }
+    };
+    let basic = layer_type == "basic";
+    let config = ResNetConfig {
+        num_channels: channels,
+        hidden_sizes: if basic { vec![64, 128, 256, 512] } else { vec![256, 512, 1024, 2048] },
+        depths: depths.to_vec(),
+        layer_type: layer_type.to_owned(),
+        out_features: stem_and_stages(4).split_off(1),
+        out_indices: vec![1, 2, 3, 4],
+        ..ResNetConfig::default()
+    };
+    Ok(backbone(&config, named_body(&config, &weights.named(timm_names()))))
+}
+
+/// The names that timm gives to the parameters of a ResNet.
+fn timm_names() -> NameTable {
+    macro_rules! stage {
+        ($ours:literal, $theirs:literal) => {
+            [
+                (concat!("stages.", $ours, ".*.convs.0.conv"), concat!($theirs, ".*.conv1")),
+                (concat!("stages.", $ours, ".*.convs.0.norm"), concat!($theirs, ".*.bn1")),
+                (concat!("stages.", $ours, ".*.convs.1.conv"), concat!($theirs, ".*.conv2")),
+                (concat!("stages.", $ours, ".*.convs.1.norm"), concat!($theirs, ".*.bn2")),
+                (concat!("stages.", $ours, ".*.convs.2.conv"), concat!($theirs, ".*.conv3")),
+                (concat!("stages.", $ours, ".*.convs.2.norm"), concat!($theirs, ".*.bn3")),
+                (concat!("stages.", $ours, ".*.shortcut.conv"), concat!($theirs, ".*.downsample.0")),
+                (concat!("stages.", $ours, ".*.shortcut.norm"), concat!($theirs, ".*.downsample.1")),
+            ]
+        };
+    }
+    NameTable::new()
+        .names(&[("stem.0.conv", "conv1"), ("stem.0.norm", "bn1")])
+        .names(&stage!("0", "layer1"))
+        .names(&stage!("1", "layer2"))
+        .names(&stage!("2", "layer3"))
+        .names(&stage!("3", "layer4"))
 }
 
 impl Network for Body {
@@ -168,6 +229,27 @@ impl Head<tasks::ImageClassification> for ResNet {
 
 impl Head<tasks::Backbone> for ResNet {
     fn load(config: &ResNetConfig, weights: &Weights) -> Result<Box<dyn Module>> {
-        Ok(Box::new(Backbone::new(body(config, weights), &config.out_indices)))
+        Ok(backbone(config, body(config, weights)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timm_s_names_are_those_of_torchvision() {
+        let weights = Weights::nothing();
+        timm_resnet("resnet18", 3, &weights).unwrap();
+        let expected = weights.expected();
+        // 20 convolutions, each with four tensors of its norm.
+        assert_eq!(expected.len(), 100);
+        assert_eq!(expected["conv1.weight"], [64, 3, 7, 7]);
+        assert_eq!(expected["layer2.0.downsample.0.weight"], [128, 64, 1, 1]);
+        assert_eq!(expected["layer4.1.bn2.running_var"], [512]);
+        let weights = Weights::nothing();
+        timm_resnet("resnet101", 3, &weights).unwrap();
+        assert_eq!(weights.expected()["layer3.22.conv3.weight"], [1024, 256, 1, 1]);
+        assert!(timm_resnet("convnext", 3, &weights).is_err());
     }
 }

@@ -97,7 +97,7 @@ struct Residual {
 #[derive(Debug)]
 enum Shortcut {
     Input,
-    Projected(ConvNorm),
+    Projected(Box<ConvNorm>),
     None,
 }
 
@@ -107,7 +107,9 @@ impl Residual {
             convs: load_list(&weights.at("convs"), &spec.convs),
             shortcut: match &spec.shortcut {
                 ShortcutSpec::Input => Shortcut::Input,
-                ShortcutSpec::Projected(conv) => Shortcut::Projected(ConvNorm::load(&weights.at("shortcut"), conv)),
+                ShortcutSpec::Projected(conv) => {
+                    Shortcut::Projected(Box::new(ConvNorm::load(&weights.at("shortcut"), conv)))
+                }
                 ShortcutSpec::None => Shortcut::None,
             },
             activation: spec.activation,

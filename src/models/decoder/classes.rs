@@ -18,18 +18,8 @@ pub trait Class: Task {
 /// Gives a decoder the classes of the blueprint: `decoder_classes!(Llama, spec, [TextGeneration, …])`, where `spec`
 /// makes a [`DecoderSpec`] of the configuration.
 macro_rules! decoder_classes {
-    ($architecture:ty, $spec:path, [$($task:ident),* $(,)?]) => {
-        $(
-            impl $crate::model::Head<$crate::tasks::$task> for $architecture {
-                fn load(
-                    config: &Self::Config,
-                    weights: &$crate::weights::Weights,
-                ) -> $crate::Result<Box<dyn $crate::model::Module>> {
-                    let spec = $spec(config)?;
-                    Ok(<$crate::tasks::$task as $crate::models::decoder::Class>::load(spec, weights))
-                }
-            }
-        )*
+    ($architecture:ty, $spec:path, $classes:tt) => {
+        $crate::models::classes::classes!($architecture, $spec, $crate::models::decoder::Class, $classes);
     };
 }
 pub(crate) use decoder_classes;
@@ -42,15 +32,12 @@ macro_rules! decoder {
         pub struct $architecture:ident($config:ty) = $spec:path;
         $classes:tt
     ) => {
-        $(#[$meta])*
-        #[derive(Debug)]
-        pub struct $architecture;
-
-        impl $crate::model::Architecture for $architecture {
-            type Config = $config;
+        $crate::models::classes::architecture! {
+            $(#[$meta])*
+            pub struct $architecture($config) = $spec;
+            $crate::models::decoder::Class;
+            $classes
         }
-
-        $crate::models::decoder::decoder_classes!($architecture, $spec, $classes);
     };
 }
 pub(crate) use decoder;
@@ -72,7 +59,7 @@ impl Class for tasks::TextGeneration {
 
 impl Class for tasks::TextClassification {
     fn load(spec: DecoderSpec, weights: &Weights) -> Box<dyn Module> {
-        let score = Linear::load(&weights.at("score"), spec.hidden, spec.labels, false);
+        let score = Linear::load(&weights.at("score"), spec.token_width, spec.labels, false);
         let head = LastToken { score, pad_token: spec.pad_token };
         Box::new(Headed::new(below(unrouted(spec), weights), head))
     }
@@ -80,14 +67,14 @@ impl Class for tasks::TextClassification {
 
 impl Class for tasks::TokenClassification {
     fn load(spec: DecoderSpec, weights: &Weights) -> Box<dyn Module> {
-        let head = Linear::load(&weights.at(spec.names.token_head), spec.hidden, spec.labels, true);
+        let head = Linear::load(&weights.at(spec.names.token_head), spec.token_width, spec.labels, true);
         Box::new(Headed::new(below(unrouted(spec), weights), PerToken(head)))
     }
 }
 
 impl Class for tasks::QuestionAnswering {
     fn load(spec: DecoderSpec, weights: &Weights) -> Box<dyn Module> {
-        let head = Linear::load(&weights.at("qa_outputs"), spec.hidden, 2, true);
+        let head = Linear::load(&weights.at("qa_outputs"), spec.token_width, 2, true);
         let places = [spec.names.span_prefix, spec.names.prefix, ""];
         Box::new(Headed::new(DecoderBody::load(unrouted(spec), weights, &places), Span(head)))
     }

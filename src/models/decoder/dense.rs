@@ -4,12 +4,12 @@ use crate::nn::{AttentionSpec, FeedForwardSpec, LayerSpec, MlpSpec, NormSpec};
 use crate::weights::NameTable;
 
 /// Llama's shape, from which most decoders start: RMS norms before grouped attention with rotary positions and before a
-/// gated feed-forward, all layers alike.
-pub fn dense(config: &DecoderConfig, rope: RopeSpec) -> DecoderSpec {
-    dense_with(config, Some(rope), NormSpec::rms(config.rms_norm_eps))
+/// gated feed-forward, all layers alike; without rotary positions where `rope` is `None`.
+pub fn dense(config: &DecoderConfig, rope: impl Into<Option<RopeSpec>>) -> DecoderSpec {
+    dense_with(config, rope.into(), NormSpec::rms(config.rms_norm_eps))
 }
 
-/// As [`dense`], with another norm, and rotations on all layers or none.
+/// As [`dense`], with another norm.
 pub fn dense_with(config: &DecoderConfig, rope: Option<RopeSpec>, norm: NormSpec) -> DecoderSpec {
     let (hidden, heads) = (config.hidden_size, config.num_attention_heads);
     let attention = AttentionSpec::grouped(hidden, heads, config.kv_heads(), config.head_dim());

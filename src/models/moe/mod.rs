@@ -20,7 +20,7 @@ use crate::weights::NameTable;
 use crate::{Error, Result};
 
 /// Checks that a token can have as many experts as `chosen` says out of those that there are; `(field, number)` each.
-fn check_choice(model_type: &str, experts: (&str, i64), chosen: (&str, i64)) -> Result<()> {
+pub fn check_choice(model_type: &str, experts: (&str, i64), chosen: (&str, i64)) -> Result<()> {
     positive(model_type, &[experts, chosen])?;
     if chosen.1 > experts.1 {
         let message = format!("is {}, more than there are (`{}` is {})", chosen.1, experts.0, experts.1);

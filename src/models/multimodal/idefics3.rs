@@ -1,11 +1,12 @@
 use serde_json::{Map, Value};
 use tch::{Kind, Tensor};
 
-use super::{Found, Multimodal, Projector, Source, Text, is_token, section};
-use crate::config::{normalise_any_part, normalise_part, positive};
+use super::{Found, Multimodal, Projector, Source, Text, is_token};
+use crate::config::{as_part, normalise_any_part, normalise_part, positive};
 use crate::inputs::{Argument, Dim, Values};
 use crate::model::{Architecture, Head, Module, Part};
 use crate::models::clip::{VisionConfig, vision_names, vision_spec};
+use crate::models::decoder::DecoderConfig;
 use crate::models::llama::LlamaConfig;
 use crate::nn::heads::{Bare, Body, Features, Headed};
 use crate::nn::{Activation, Context, Linear, Mask, NormSpec, PatchEmbedding, PatchSpec, Stack, StackSpec};
@@ -30,7 +31,7 @@ crate::config! {
         /// The vision tower.
         vision_config: Idefics3VisionConfig = Idefics3VisionConfig::default(),
         /// The language model: any decoder of the roster.
-        text_config: Value = section(text_default()),
+        text_config: Value = as_part(text_default()),
         /// Rows and columns of patches that become one feature.
         scale_factor: i64 = 2,
     }
@@ -47,9 +48,7 @@ crate::config! {
 }
 
 fn text_default() -> LlamaConfig {
-    let mut config = LlamaConfig::default();
-    config.rms_norm_eps = 1e-5;
-    config
+    LlamaConfig { base: DecoderConfig { rms_norm_eps: 1e-5, ..Default::default() }, ..Default::default() }
 }
 
 /// Idefics3 (Laurençon et al., 2024); `transformers.models.idefics3`.
@@ -114,7 +113,7 @@ impl Body for Tower {
         };
         let x = self.patches.forward_within(image, &real);
         let passed = self.stack.forward(x, &Context::new(Mask::padding(Some(&real.flatten(1, 2))), inputs), None);
-        Ok(Features { hidden: passed.last.shallow_clone(), pooled: None, rest: passed.recorded("") })
+        Ok(Features::passed(passed))
     }
 
     fn width(&self) -> Option<i64> {

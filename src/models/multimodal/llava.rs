@@ -1,7 +1,7 @@
 use serde_json::{Map, Value};
 
-use super::{FeatureSelection, Images, Multimodal, Pick, Projector, Text, is_token, lift_tie, section, tower};
-use crate::config::{OneOrMore, normalise_any_part, positive};
+use super::{FeatureSelection, Images, Multimodal, Pick, Projector, Text, is_token, lift_tie, tower};
+use crate::config::{OneOrMore, as_part, normalise_any_part, positive};
 use crate::model::{Architecture, Head, Module};
 use crate::models::clip::ClipVisionConfig;
 use crate::models::llama::LlamaConfig;
@@ -13,9 +13,9 @@ crate::config! {
     /// Configuration of [`Llava`].
     pub struct LlavaConfig("llava") {
         /// The vision tower: any architecture of the roster that returns hidden states of an image.
-        vision_config: Value = section(vision_default()),
+        vision_config: Value = as_part(vision_default()),
         /// The language model: any decoder of the roster.
-        text_config: Value = section(LlamaConfig::default()),
+        text_config: Value = as_part(LlamaConfig::default()),
         /// The token that an image feature takes the place of.
         image_token_index: i64 = 32000,
         /// Activation between the two layers of the projector.

@@ -43,7 +43,6 @@ use tch::{Kind, Tensor};
 use tch_transformers_native::Weight;
 
 use super::decoder::Vocabulary;
-use crate::config::ModelConfig;
 use crate::inputs::{Argument, Dim, Values};
 use crate::model::{Generation, Module};
 use crate::nn::Linear;
@@ -319,15 +318,6 @@ pub fn tower(model_type: &str, field: &str, config: &Value, weights: &Weights) -
     let lacks = "the architecture returns no hidden states that another can build on";
     let width = module.width().ok_or_else(|| Error::config(model_type, field, lacks))?;
     Ok((module, width))
-}
-
-/// `config` as the section of another, with its `model_type`.
-fn section<C: ModelConfig>(config: C) -> Value {
-    let mut fields = serde_json::to_value(config).unwrap_or_default();
-    if let Value::Object(fields) = &mut fields {
-        fields.insert("model_type".into(), C::MODEL_TYPE.into());
-    }
-    fields
 }
 
 /// Older files say that the head is tied in the language model's section alone.

@@ -1,7 +1,7 @@
 use serde_json::{Map, Value, json};
 
-use super::{Images, MaskRule, Multimodal, Pick, PositionRule, Projector, Text, is_token, section, tower};
-use crate::config::{normalise_any_part, positive};
+use super::{Images, MaskRule, Multimodal, Pick, PositionRule, Projector, Text, is_token, tower};
+use crate::config::{as_part, normalise_any_part, positive};
 use crate::model::{Architecture, Head, Module};
 use crate::models::clip::SiglipVisionConfig;
 use crate::models::llama::GemmaConfig;
@@ -13,10 +13,10 @@ crate::config! {
     /// Configuration of [`PaliGemma`].
     pub struct PaliGemmaConfig("paligemma") {
         /// The vision tower: any architecture of the roster that returns hidden states of an image.
-        vision_config: Value = section(vision_default()),
+        vision_config: Value = as_part(vision_default()),
         /// The language model, a Gemma as a rule; with `use_bidirectional_attention`, tokens of a text without
         /// `token_type_ids` all see each other, as long as none of them is padding.
-        text_config: Value = both_ways(section(text_default())),
+        text_config: Value = both_ways(as_part(text_default())),
         /// The token that an image feature takes the place of.
         image_token_index: i64 = 256000,
         /// Width of image features; that of the language model.

@@ -1,13 +1,17 @@
 //! What encoder-decoder models share: an encoder whose output is kept between the steps of a generation, a decoder that
 //! attends to it, and the classification head that reads the decoder.
 
+mod text;
+
+pub use text::{PositionSpec, SideSpec, TextDecoder, TextEncoder};
+
 use std::fmt::Debug;
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::inputs::{Argument, Dim, Values, covers};
 use crate::nn::heads::{Body, Features, Readout};
-use crate::nn::{Embedding, Linear, Passed};
+use crate::nn::{Context, Embedding, Linear, Mask};
 use crate::weights::{NameTable, Weights};
 use crate::{Cache, Error, Inputs, Outputs, Result};
 
@@ -19,13 +23,13 @@ pub trait Encoder: Body {
     }
 }
 
-/// A decoder: attends to itself and to what an encoder made.
+/// A decoder: attends to itself and, where there is such, to what an encoder made.
 pub trait Decoder: Debug + Send + Sync {
     /// The arguments that are the decoder's own, such as `decoder_input_ids`.
     fn arguments(&self) -> Vec<Argument>;
 
     /// Passes the decoder's inputs through its layers. With a cache, they are the tokens after those in it.
-    fn decode(&self, inputs: &Inputs, encoded: &Encoded, cache: Option<&mut Cache>) -> Result<Passed>;
+    fn decode(&self, inputs: &Inputs, encoded: Option<&Encoded>, cache: Option<&mut Cache>) -> Result<Features>;
 
     /// As [`Body::embed`].
     fn embed(&self, _ids: &Tensor) -> Option<Tensor> {
@@ -42,8 +46,8 @@ pub struct DecoderNames {
     pub mask: &'static str,
     /// Vectors in place of ids, `[batch, tokens, width]`.
     pub embeds: &'static str,
-    /// Positions of the tokens, `[batch, tokens]`.
-    pub positions: &'static str,
+    /// Positions of the tokens, `[batch, tokens]`, where callers may give them.
+    pub positions: Option<&'static str>,
 }
 
 impl DecoderNames {
@@ -52,31 +56,40 @@ impl DecoderNames {
         ids: "decoder_input_ids",
         mask: "decoder_attention_mask",
         embeds: "decoder_inputs_embeds",
-        positions: "decoder_position_ids",
+        positions: None,
     };
     /// Where the decoder stands alone.
-    pub const ALONE: Self =
-        Self { ids: "input_ids", mask: "attention_mask", embeds: "inputs_embeds", positions: "position_ids" };
+    pub const ALONE: Self = Self { ids: "input_ids", mask: "attention_mask", embeds: "inputs_embeds", positions: None };
 
-    /// The arguments of a decoder `width` wide that looks tokens up in a table of `vocabulary` and their positions in
-    /// one of `positions`.
-    pub fn arguments(&self, vocabulary: i64, width: i64, positions: i64) -> Vec<Argument> {
+    /// The same with positions that callers may give.
+    pub fn placed(self, positions: &'static str) -> Self {
+        Self { positions: Some(positions), ..self }
+    }
+
+    /// The arguments of a decoder `width` wide that looks tokens up in a table of `vocabulary`, and takes `most` of them
+    /// where there is a bound.
+    pub fn arguments(&self, vocabulary: i64, width: i64, most: Option<i64>) -> Vec<Argument> {
         use Dim::{AtMost, Broadcast, Exactly, Named};
-        let tokens = AtMost("decoder tokens", positions);
+        let tokens = most.map_or(Named("decoder tokens"), |most| AtMost("decoder tokens", most));
         let mask = [Named("batch"), Named("all decoder tokens")];
-        vec![
+        let mut arguments = vec![
             Argument::optional(self.ids, Values::Ids(vocabulary), &[Named("batch"), tokens]),
             Argument::optional(self.mask, Values::Mask, &mask),
             Argument::optional(self.embeds, Values::Float, &[Named("batch"), tokens, Exactly(width)]),
-            Argument::optional(self.positions, Values::Ids(positions), &[Broadcast("batch"), tokens]),
-        ]
+        ];
+        if let Some(name) = self.positions {
+            let positions = most.map_or(Values::Integer, Values::Ids);
+            arguments.push(Argument::optional(name, positions, &[Broadcast("batch"), tokens]));
+        }
+        arguments
     }
 }
 
-/// The names that BART gives to the parts of a layer, and those who followed it: for a place that holds `layers` and a
+/// The names that BART gives to the parts of one side, and those who followed it: for a place that holds `layers` and a
 /// last `layer_norm`.
 pub fn bart_layer_names() -> NameTable {
     NameTable::new().names(&[
+        ("embedding_norm", "layernorm_embedding"),
         ("norm", "layer_norm"),
         ("layers.*.attention.q", "layers.*.self_attn.q_proj"),
         ("layers.*.attention.k", "layers.*.self_attn.k_proj"),
@@ -103,6 +116,18 @@ pub struct Encoded {
     pub mask: Option<Tensor>,
 }
 
+impl Encoded {
+    /// `context` with what was encoded, where there is such, for cross attention.
+    pub fn seen_by(context: Context, encoded: Option<&Self>) -> Context {
+        match encoded {
+            Some(Self { hidden, mask }) => {
+                context.with_memory(Some(hidden.shallow_clone()), Mask::padding(mask.as_ref()))
+            }
+            None => context,
+        }
+    }
+}
+
 /// Where the decoder's tokens come from when the caller gives none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
@@ -110,6 +135,8 @@ pub enum Start {
     Given,
     /// They are `input_ids` one place to the right, behind this token.
     Shifted(i64),
+    /// They are `input_ids` one place to the right, behind the last of them that is not this token of padding.
+    Wrapped(i64),
 }
 
 /// An encoder and a decoder: the body of encoder-decoder classes.
@@ -122,13 +149,15 @@ pub struct EncoderDecoder<E, D> {
     decoder: D,
     /// Width of the encoder's output.
     width: i64,
+    /// Brings it to the width that the decoder attends to.
+    bridge: Option<Linear>,
     start: Start,
 }
 
 impl<E: Encoder, D: Decoder> EncoderDecoder<E, D> {
     /// `decoder` on the output of `encoder`, which is `width` wide.
     pub fn new(encoder: E, decoder: D, width: i64) -> Self {
-        Self { encoder, decoder, width, start: Start::Given }
+        Self { encoder, decoder, width, bridge: None, start: Start::Given }
     }
 
     /// With another rule for missing `decoder_input_ids`.
@@ -137,30 +166,41 @@ impl<E: Encoder, D: Decoder> EncoderDecoder<E, D> {
         self
     }
 
+    /// With `bridge` between the encoder's output and the decoder.
+    pub fn bridged(mut self, bridge: Option<Linear>) -> Self {
+        self.bridge = bridge;
+        self
+    }
+
     /// The decoder.
     pub fn decoder(&self) -> &D {
         &self.decoder
     }
 
-    /// The encoder's output, and what it recorded on the way: from the cache, the caller, or the encoder.
-    fn encode(&self, inputs: &Inputs, cache: Option<&mut Cache>) -> Result<(Encoded, Outputs)> {
+    /// The encoder's output, what the decoder sees of it, and what was recorded on the way: from the cache, the caller,
+    /// or the encoder.
+    fn encode(&self, inputs: &Inputs, cache: Option<&mut Cache>) -> Result<(Tensor, Encoded, Outputs)> {
         let mask = self.encoder.memory_mask(inputs);
-        if let Some(Cache { encoded: Some(hidden), encoded_mask, .. }) = cache.as_deref() {
+        if let Some(Cache { encoded: Some(output), memory, encoded_mask, .. }) = cache.as_deref() {
             let mask = mask.or_else(|| encoded_mask.as_ref().map(Tensor::shallow_clone));
-            return Ok((Encoded { hidden: hidden.shallow_clone(), mask }, Outputs::new()));
+            let hidden = memory.as_ref().unwrap_or(output).shallow_clone();
+            return Ok((output.shallow_clone(), Encoded { hidden, mask }, Outputs::new()));
         }
-        let (hidden, recorded) = match inputs.get("encoder_outputs") {
-            Some(hidden) => (hidden.shallow_clone(), Outputs::new()),
+        let (output, recorded) = match inputs.get("encoder_outputs") {
+            Some(output) => (output.shallow_clone(), Outputs::new()),
             None => {
                 let features = self.encoder.run(inputs, None)?;
                 (features.hidden, features.rest)
             }
         };
+        let bridged = self.bridge.as_ref().map(|bridge| bridge.forward(&output));
+        let hidden = bridged.as_ref().unwrap_or(&output).shallow_clone();
         if let Some(cache) = cache {
-            cache.encoded = Some(hidden.shallow_clone());
+            cache.encoded = Some(output.shallow_clone());
+            cache.memory = bridged;
             cache.encoded_mask = mask.as_ref().map(Tensor::shallow_clone);
         }
-        Ok((Encoded { hidden, mask }, recorded))
+        Ok((output, Encoded { hidden, mask }, recorded))
     }
 
     /// `inputs` with the decoder's tokens where the class derives them.
@@ -169,6 +209,13 @@ impl<E: Encoder, D: Decoder> EncoderDecoder<E, D> {
         Ok(match self.start {
             Start::Shifted(first) if !given => {
                 inputs.clone().with("decoder_input_ids", shift_right(inputs.need("input_ids")?, first))
+            }
+            Start::Wrapped(padding) if !given => {
+                let ids = inputs.need("input_ids")?;
+                let last = ids.ne(padding).sum_dim_intlist([1].as_slice(), true, Kind::Int64) - 1;
+                let first = ids.gather(1, &last.clamp_min(0), false);
+                let ids = Tensor::cat(&[first, ids.narrow(1, 0, ids.size()[1] - 1)], 1);
+                inputs.clone().with("decoder_input_ids", ids)
             }
             _ => inputs.clone(),
         })
@@ -188,7 +235,7 @@ impl<E: Encoder, D: Decoder> Body for EncoderDecoder<E, D> {
 
     fn run(&self, inputs: &Inputs, mut cache: Option<&mut Cache>) -> Result<Features> {
         let inputs = self.started(inputs)?;
-        let (encoded, recorded) = self.encode(&inputs, cache.as_deref_mut())?;
+        let (output, encoded, recorded) = self.encode(&inputs, cache.as_deref_mut())?;
         covers("attention_mask", encoded.mask.as_ref(), 0, encoded.hidden.size()[1])?;
         let batch = encoded.hidden.size()[0];
         for name in ["decoder_input_ids", "decoder_inputs_embeds"] {
@@ -199,16 +246,79 @@ impl<E: Encoder, D: Decoder> Body for EncoderDecoder<E, D> {
                 _ => {}
             }
         }
-        let passed = self.decoder.decode(&inputs, &encoded, cache)?;
-        let hidden = passed.last.shallow_clone();
-        let mut rest = passed.recorded("decoder_");
-        rest.insert("encoder_last_hidden_state", encoded.hidden);
+        let features = self.decoder.decode(&inputs, Some(&encoded), cache)?;
+        let mut rest = Outputs::new();
+        for (name, tensor) in features.rest {
+            // Cross attention belongs to both sides.
+            let name = if name.starts_with("cross_attentions.") { name } else { format!("decoder_{name}") };
+            rest.insert(name, tensor);
+        }
+        rest.insert("encoder_last_hidden_state", output);
         rest.extend(recorded.into_iter().map(|(name, tensor)| (format!("encoder_{name}"), tensor)));
-        Ok(Features { hidden, pooled: None, rest })
+        Ok(Features { hidden: features.hidden, pooled: None, rest })
     }
 
     fn embed(&self, ids: &Tensor) -> Option<Tensor> {
         self.encoder.embed(ids).or_else(|| self.decoder.embed(ids))
+    }
+}
+
+/// A decoder that stands alone, on what another model encoded or on nothing.
+///
+/// With a [`Cache`] later steps need not be given what was encoded.
+#[derive(Debug)]
+pub struct DecoderAlone<D> {
+    decoder: D,
+    /// The arguments that hold what was encoded.
+    arguments: Vec<Argument>,
+}
+
+impl<D: Decoder> DecoderAlone<D> {
+    /// `decoder` on `encoder_hidden_states`, `width` wide, under `encoder_attention_mask`.
+    pub fn new(decoder: D, width: i64) -> Self {
+        use Dim::{Exactly, Named};
+        let shape = [Named("batch"), Named("encoded tokens"), Exactly(width)];
+        let memory = Argument::optional("encoder_hidden_states", Values::Float, &shape);
+        let mask = Argument::optional("encoder_attention_mask", Values::Mask, &shape[..2]);
+        Self { decoder, arguments: vec![memory, mask] }
+    }
+
+    /// The same for classes that call the encoded states `name` and have no mask for them.
+    pub fn unmasked(mut self, name: &'static str) -> Self {
+        self.arguments.truncate(1);
+        self.arguments.iter_mut().for_each(|argument| argument.name = name);
+        self
+    }
+
+    /// The argument `index`, from the caller or as `kept` by the cache.
+    fn given(&self, index: usize, inputs: &Inputs, kept: Option<&Tensor>) -> Option<Tensor> {
+        let given = self.arguments.get(index).and_then(|argument| inputs.get(argument.name));
+        given.or(kept).map(Tensor::shallow_clone)
+    }
+}
+
+impl<D: Decoder> Body for DecoderAlone<D> {
+    fn arguments(&self) -> Vec<Argument> {
+        let mut arguments = self.decoder.arguments();
+        arguments.extend(self.arguments.iter().cloned());
+        arguments
+    }
+
+    fn run(&self, inputs: &Inputs, mut cache: Option<&mut Cache>) -> Result<Features> {
+        let (kept, kept_mask) =
+            cache.as_deref().map_or((None, None), |cache| (cache.encoded.as_ref(), cache.encoded_mask.as_ref()));
+        let mask = self.given(1, inputs, kept_mask);
+        let encoded = self.given(0, inputs, kept).map(|hidden| Encoded { hidden, mask });
+        // Within another model the cache holds it already.
+        if let (Some(cache @ Cache { encoded: None, .. }), Some(encoded)) = (cache.as_deref_mut(), &encoded) {
+            cache.encoded = Some(encoded.hidden.shallow_clone());
+            cache.encoded_mask = encoded.mask.as_ref().map(Tensor::shallow_clone);
+        }
+        self.decoder.decode(inputs, encoded.as_ref(), cache)
+    }
+
+    fn embed(&self, ids: &Tensor) -> Option<Tensor> {
+        self.decoder.embed(ids)
     }
 }
 
@@ -236,12 +346,12 @@ pub fn embedded(inputs: &Inputs, ids: &str, embeds: &str, table: &Embedding) -> 
 pub struct EndTokenClassifier {
     dense: Linear,
     out_proj: Linear,
-    end: i64,
+    end: Option<i64>,
 }
 
 impl EndTokenClassifier {
     /// Loads `dense` and `out_proj` of a classifier into `labels`; `end` is the end token.
-    pub fn load(weights: &Weights, width: i64, labels: i64, end: i64) -> Self {
+    pub fn load(weights: &Weights, width: i64, labels: i64, end: Option<i64>) -> Self {
         let dense = Linear::load(&weights.at("dense"), width, width, true);
         Self { dense, out_proj: Linear::load(&weights.at("out_proj"), width, labels, true), end }
     }
@@ -253,6 +363,7 @@ impl Readout for EndTokenClassifier {
         let ids = inputs.get("input_ids").ok_or_else(|| {
             wrong("is missing; this class looks for the end tokens and cannot do with `inputs_embeds` alone".into())
         })?;
+        let end = self.end.ok_or_else(|| wrong("has no end token: config.json has no `eos_token_id`".into()))?;
         let decoded = features.hidden.size()[1];
         if ids.size()[1] != decoded {
             return Err(wrong(format!(
@@ -260,17 +371,15 @@ impl Readout for EndTokenClassifier {
                 ids.size()[1]
             )));
         }
-        let ends = ids.eq(self.end);
-        let counts = ends.sum_dim_intlist(1, false, tch::Kind::Int64);
+        let ends = ids.eq(end);
+        let counts = ends.sum_dim_intlist(1, false, Kind::Int64);
         let (fewest, most) = (counts.min().int64_value(&[]), counts.max().int64_value(&[]));
         if fewest != most || fewest == 0 {
-            let message = format!(
-                "rows have from {fewest} to {most} end tokens ({}); each needs as many, at least one",
-                self.end
-            );
-            return Err(wrong(message));
+            return Err(wrong(format!(
+                "rows have from {fewest} to {most} end tokens ({end}); each needs as many, at least one"
+            )));
         }
-        let position = Tensor::arange(decoded, (tch::Kind::Int64, ids.device()));
+        let position = Tensor::arange(decoded, (Kind::Int64, ids.device()));
         let last = (ends * position).argmax(1, true).unsqueeze(-1);
         let width = features.hidden.size()[2];
         let x = features.hidden.gather(1, &last.expand([-1, 1, width], false), false).squeeze_dim(1);
@@ -293,7 +402,7 @@ mod tests {
 
     #[test]
     fn end_tokens_must_be_as_many_in_each_row() {
-        let head = EndTokenClassifier::load(&Weights::nothing(), 4, 3, 1);
+        let head = EndTokenClassifier::load(&Weights::nothing(), 4, 3, Some(1));
         let hidden = Tensor::zeros([2, 3, 4], (Kind::Float, Device::Cpu));
         let features = Features { hidden, pooled: None, rest: Outputs::new() };
         let read = |ids: [[i64; 3]; 2]| {

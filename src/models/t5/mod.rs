@@ -14,8 +14,8 @@ use crate::inputs::{Argument, Dim, Values, covers};
 use crate::model::{Architecture, Generation, Head, Module};
 use crate::nn::heads::{Bare, Body, Features, Headed, PerToken, Readout, Span, last_tokens};
 use crate::nn::{
-    AttentionSpec, Context, Embedding, LayerSpec, Linear, Mask, MlpSpec, NormSpec, Passed, RelativeBias,
-    RelativeBiasSpec, Stack, StackSpec, masked_bias,
+    AttentionSpec, Context, Embedding, LayerSpec, Linear, Mask, MlpSpec, NormSpec, RelativeBias, RelativeBiasSpec,
+    Stack, StackSpec, masked_bias,
 };
 use crate::tasks;
 use crate::weights::{NameTable, Weights};
@@ -151,8 +151,7 @@ impl Body for T5Stack {
         let attention_mask = inputs.get("attention_mask");
         covers("attention_mask", attention_mask, 0, x.size()[1])?;
         let context = self.context(&x, &Mask::padding(attention_mask), 0, inputs);
-        let passed = self.stack.forward(x, &context, None).tied();
-        Ok(Features { hidden: passed.last.shallow_clone(), pooled: None, rest: passed.recorded("") })
+        Ok(Features::passed(self.stack.forward(x, &context, None).tied()))
     }
 
     fn embed(&self, ids: &Tensor) -> Option<Tensor> {
@@ -174,16 +173,14 @@ impl Decoder for T5Stack {
         ]
     }
 
-    fn decode(&self, inputs: &Inputs, encoded: &Encoded, cache: Option<&mut Cache>) -> Result<Passed> {
+    fn decode(&self, inputs: &Inputs, encoded: Option<&Encoded>, cache: Option<&mut Cache>) -> Result<Features> {
         let past = cache.as_ref().map_or(0, |cache| cache.len());
         let x = embedded(inputs, "decoder_input_ids", "decoder_inputs_embeds", &self.embedding)?;
         let attention_mask = inputs.get("decoder_attention_mask");
         covers("decoder_attention_mask", attention_mask, past, x.size()[1])?;
         let mask = Mask::causal(attention_mask, x.size()[1], past, None, &x);
-        let memory_mask = Mask::padding(encoded.mask.as_ref());
-        let context =
-            self.context(&x, &mask, past, inputs).with_memory(Some(encoded.hidden.shallow_clone()), memory_mask);
-        Ok(self.stack.forward(x, &context, cache).tied())
+        let context = Encoded::seen_by(self.context(&x, &mask, past, inputs), encoded);
+        Ok(Features::passed(self.stack.forward(x, &context, cache).tied()))
     }
 }
 
@@ -263,7 +260,7 @@ impl Head<tasks::TextClassification> for T5 {
             return Err(Error::config("t5", "eos_token_id", "must be one token; this class reads the decoder there"));
         };
         let place = weights.at("classification_head");
-        let head = EndTokenClassifier::load(&place, config.d_model, config.num_labels, end);
+        let head = EndTokenClassifier::load(&place, config.d_model, config.num_labels, Some(end));
         let body = body(config, &weights.either(&["transformer", ""])).starting(start(config)?);
         Ok(Box::new(Headed::new(body, head)))
     }

@@ -7,17 +7,19 @@ pub use config::WhisperConfig;
 use tch::{Kind, Tensor};
 use tch_transformers_native::Weight;
 
-use super::seq2seq::{Decoder, DecoderNames, Encoded, Encoder, EncoderDecoder, bart_layer_names, embedded};
-use crate::inputs::{Argument, Dim, Values, covers};
+use super::seq2seq::{
+    DecoderAlone, DecoderNames, Encoder, EncoderDecoder, PositionSpec, SideSpec, TextDecoder, bart_layer_names,
+};
+use crate::inputs::{Argument, Dim, Values};
 use crate::model::{Architecture, Generation, Head, Module};
 use crate::nn::heads::{Bare, Body, Features, Headed, LayerSum, NextToken, ProjectedMean};
 use crate::nn::{
     Activation, AttentionSpec, Biases, Context, Conv, ConvSpec, Embedding, LayerSpec, Linear, Mask, MlpSpec, Norm,
-    NormKind, NormScale, NormSpec, Passed, Stack, StackSpec,
+    NormKind, NormScale, NormSpec, Stack, StackSpec,
 };
 use crate::tasks;
 use crate::weights::Weights;
-use crate::{Cache, Error, Inputs, Result};
+use crate::{Cache, Inputs, Result};
 
 /// Whisper (Radford et al., 2022); `transformers.models.whisper`.
 #[derive(Debug)]
@@ -144,8 +146,7 @@ impl Body for FrameEncoder {
             passed.last = passed.last.transpose(1, 2).avg_pool1d(2, 2, 0, false, true).transpose(1, 2);
         }
         passed.last = self.norm.forward(&passed.last);
-        let passed = passed.tied();
-        Ok(Features { hidden: passed.last.shallow_clone(), pooled: None, rest: passed.recorded("") })
+        Ok(Features::passed(passed.tied()))
     }
 
     fn width(&self) -> Option<i64> {
@@ -159,107 +160,28 @@ impl Encoder for FrameEncoder {
     }
 }
 
-/// Embeddings of tokens and positions, and the decoder's layers.
-#[derive(Debug)]
-pub struct WhisperDecoder {
-    names: DecoderNames,
-    config: WhisperConfig,
-    tokens: Embedding,
-    positions: Embedding,
-    stack: Stack,
+/// The decoder, from the root of the base model's weights.
+fn decoder(config: &WhisperConfig, weights: &Weights, names: DecoderNames) -> TextDecoder {
+    let sizes = (config.decoder_attention_heads, config.decoder_ffn_dim);
+    let layer = layer(config.d_model, sizes, config.activation_function, true);
+    let spec = SideSpec {
+        vocabulary: config.vocab_size,
+        width: config.d_model,
+        pad_token: config.pad_token_id,
+        scale: None,
+        scales_given: false,
+        positions: PositionSpec::Learned { count: config.max_target_positions, offset: 0 },
+        embedding_norm: None,
+        stack: StackSpec { layers: vec![layer; config.decoder_layers as usize], final_norm: Some(NORM) },
+    };
+    TextDecoder::load(spec, names, &weights.at("decoder"), None)
 }
 
-impl WhisperDecoder {
-    /// Loads the decoder from the root of the base model's weights.
-    fn load(config: &WhisperConfig, weights: &Weights, names: DecoderNames) -> Self {
-        let weights = weights.at("decoder").named(bart_layer_names());
-        let sizes = (config.decoder_attention_heads, config.decoder_ffn_dim);
-        let layer = layer(config.d_model, sizes, config.activation_function, true);
-        let stack = StackSpec { layers: vec![layer; config.decoder_layers as usize], final_norm: Some(NORM) };
-        let tokens = Embedding::load(&weights.at("embed_tokens"), config.vocab_size, config.d_model);
-        Self {
-            names,
-            tokens: tokens.with_padding(config.pad_token_id),
-            positions: Embedding::load(&weights.at("embed_positions"), config.max_target_positions, config.d_model),
-            stack: Stack::load(&weights, &stack),
-            config: config.clone(),
-        }
-    }
-
-    /// The vectors of the positions of `new` tokens after `past` others.
-    fn place(&self, inputs: &Inputs, past: i64, new: i64) -> Result<Tensor> {
-        if let Some(ids) = inputs.get(self.names.positions) {
-            return Ok(self.positions.forward(ids));
-        }
-        let most = self.config.max_target_positions;
-        if past + new > most {
-            let message = format!("there are {past} tokens in the cache and {new} new ones; the model takes {most}");
-            return Err(Error::input(self.names.ids, message));
-        }
-        Ok(self.positions.rows(past, new))
-    }
-
-    /// Passes the decoder's tokens through its layers, which look at `memory` where there is one.
-    fn pass(&self, inputs: &Inputs, memory: Option<Tensor>, cache: Option<&mut Cache>) -> Result<Passed> {
-        let past = cache.as_ref().map_or(0, |cache| cache.len());
-        let x = embedded(inputs, self.names.ids, self.names.embeds, &self.tokens)?;
-        let new = x.size()[1];
-        let attention_mask = inputs.get(self.names.mask);
-        covers(self.names.mask, attention_mask, past, new)?;
-        let x = x + self.place(inputs, past, new)?;
-        let mask = Mask::causal(attention_mask, new, past, None, &x);
-        let context = Context::new(mask, inputs).with_memory(memory, Mask::None);
-        Ok(self.stack.forward(x, &context, cache).tied())
-    }
-}
-
-impl Decoder for WhisperDecoder {
-    fn arguments(&self) -> Vec<Argument> {
-        let WhisperConfig { vocab_size, d_model, max_target_positions, .. } = self.config;
-        self.names.arguments(vocab_size, d_model, max_target_positions)
-    }
-
-    fn decode(&self, inputs: &Inputs, encoded: &Encoded, cache: Option<&mut Cache>) -> Result<Passed> {
-        self.pass(inputs, Some(encoded.hidden.shallow_clone()), cache)
-    }
-
-    fn embed(&self, ids: &Tensor) -> Option<Tensor> {
-        Some(self.tokens.forward(ids))
-    }
-}
-
-/// The decoder alone, on what another model encoded or on nothing.
-#[derive(Debug)]
-struct DecoderAlone(WhisperDecoder);
-
-impl Body for DecoderAlone {
-    fn arguments(&self) -> Vec<Argument> {
-        let memory = [Dim::Named("batch"), Dim::Named("encoded tokens"), Dim::Exactly(self.0.config.d_model)];
-        let mut arguments = Decoder::arguments(&self.0);
-        arguments.push(Argument::optional("encoder_outputs", Values::Float, &memory));
-        arguments
-    }
-
-    fn run(&self, inputs: &Inputs, mut cache: Option<&mut Cache>) -> Result<Features> {
-        let kept = cache.as_ref().and_then(|cache| cache.encoded.as_ref());
-        let memory = inputs.get("encoder_outputs").or(kept).map(Tensor::shallow_clone);
-        if let Some(cache) = cache.as_deref_mut() {
-            cache.encoded = memory.as_ref().map(Tensor::shallow_clone);
-        }
-        let passed = self.0.pass(inputs, memory, cache)?;
-        Ok(Features { hidden: passed.last.shallow_clone(), pooled: None, rest: passed.recorded("") })
-    }
-
-    fn embed(&self, ids: &Tensor) -> Option<Tensor> {
-        Decoder::embed(&self.0, ids)
-    }
-}
-
-type WhisperBody = EncoderDecoder<FrameEncoder, WhisperDecoder>;
+type WhisperBody = EncoderDecoder<FrameEncoder, TextDecoder>;
 
 fn body(config: &WhisperConfig, weights: &Weights) -> WhisperBody {
     let weights = weights.either(&["model", ""]);
-    let decoder = WhisperDecoder::load(config, &weights, DecoderNames::BESIDE_ENCODER);
+    let decoder = decoder(config, &weights, DecoderNames::BESIDE_ENCODER.placed("decoder_position_ids"));
     EncoderDecoder::new(encoder(config, &weights), decoder, config.d_model)
 }
 
@@ -269,9 +191,9 @@ fn encoder(config: &WhisperConfig, weights: &Weights) -> FrameEncoder {
 }
 
 /// The language model's head, which has the table of the decoder's tokens unless the configuration says otherwise.
-fn output(config: &WhisperConfig, weights: &Weights, decoder: &WhisperDecoder) -> NextToken {
+fn output(config: &WhisperConfig, weights: &Weights, decoder: &TextDecoder) -> NextToken {
     let table: Weight = match config.tie_word_embeddings {
-        true => weights.weight_tied("proj_out.weight", &decoder.tokens.table()),
+        true => weights.weight_tied("proj_out.weight", &decoder.table()),
         false => weights.matrix("proj_out.weight", &[config.vocab_size, config.d_model]),
     };
     NextToken(Linear::tied(table, None))
@@ -296,9 +218,10 @@ impl Head<tasks::TextGeneration> for Whisper {
     fn load(config: &WhisperConfig, weights: &Weights) -> Result<Box<dyn Module>> {
         let base = weights.either(&["model", ""]);
         base.ignore_below("encoder");
-        let decoder = WhisperDecoder::load(config, &base, DecoderNames::ALONE);
+        let decoder = decoder(config, &base, DecoderNames::ALONE.placed("position_ids"));
         let head = output(config, weights, &decoder);
-        Ok(Box::new(Headed::generating(DecoderAlone(decoder), head, Generation::DecoderOnly)))
+        let body = DecoderAlone::new(decoder, config.d_model).unmasked("encoder_outputs");
+        Ok(Box::new(Headed::generating(body, head, Generation::DecoderOnly)))
     }
 }
 

@@ -3,7 +3,7 @@ use std::path::Path;
 use tch::{Kind, Tensor};
 
 use super::padding::{dims_named, named};
-use super::stored::copy;
+use super::stored::{copy, required};
 use crate::inputs::{Argument, Dim, Values};
 use crate::verify::{Outcome, Status, Subject};
 use crate::weights::{TensorSource, is_float};
@@ -134,7 +134,9 @@ fn other_batch(name: &str, arguments: &[Argument], inputs: &Inputs, tensor: &Ten
 fn wrong_weights(subject: &Subject, saved: &Path) -> Result<Vec<(String, Result<Model>)>> {
     let class = &subject.case.about.class;
     let stored = subject.case.source()?.into_memory()?;
-    let Some((name, tensor)) = stored.iter().find(|(_, tensor)| is_float(tensor.kind())) else { return Ok(vec![]) };
+    let required = required(subject, &stored)?;
+    let needed = |(name, tensor): &(&String, &Tensor)| is_float(tensor.kind()) && required.contains_key(*name);
+    let Some((name, tensor)) = stored.iter().find(needed) else { return Ok(vec![]) };
     let load = |tensors| subject.model_from(TensorSource::Memory(tensors), subject.options());
     let with = |changed: Tensor| {
         let mut tensors = copy(&stored);

@@ -64,7 +64,7 @@ fn missing(config: &ConfigFns, python: &Map<String, Value>, field: &str, expecte
 /// A value that no version of the field has is an error that names the field.
 fn unsupported(config: &ConfigFns, field: &str, value: &Value) -> Option<String> {
     let typed = matches!(value, Value::Number(_) | Value::Bool(_) | Value::String(_));
-    if !typed || !config.fields.contains(&field) {
+    if !typed || !config.fields.contains(&field) || config.without.contains(&field) {
         return None;
     }
     let wrong = "no such value";

@@ -13,7 +13,8 @@ const MOST: usize = 12;
 
 /// Swaps pairs of tensors and drops biases, one at a time: `forward` must fail every time, or it proves nothing.
 ///
-/// Tensors that the case lists as moving no output are left out, and swaps of tensors of which only the sum counts.
+/// Tensors that the case lists as moving no output are left out, and swaps of tensors of which only
+/// the sum or the product counts.
 pub fn mutation(subject: &Subject) -> Result<Outcome> {
     let stored = subject.case.source()?.into_memory()?;
     let insensitive = &subject.case.about.insensitive;
@@ -27,7 +28,7 @@ pub fn mutation(subject: &Subject) -> Result<Outcome> {
     let mut of_shape: BTreeMap<Vec<i64>, Vec<&String>> = BTreeMap::new();
     names.iter().for_each(|name| of_shape.entry(stored[*name].size()).or_default().push(name));
     let swaps = of_shape.values().flat_map(|group| group.windows(2)).map(|pair| (pair[0], pair[1]));
-    let swaps: Vec<_> = swaps.filter(|(first, second)| !model.state().only_summed(first, second)).collect();
+    let swaps: Vec<_> = swaps.filter(|(first, second)| !model.state().commute(first, second)).collect();
     let biases: Vec<_> = names.iter().filter(|name| name.ends_with("bias")).collect();
 
     let (mut noticed, mut unnoticed) = (0, Vec::new());

@@ -12,16 +12,8 @@ use crate::{Error, Result};
 /// Strict loading of the case's weights, and of weights with mistakes, each of which must be reported and nothing else.
 pub fn weights(subject: &Subject) -> Result<Outcome> {
     subject.model()?;
-    let class = subject.entry.class(&subject.case.about.class)?;
     let stored = subject.case.source()?.into_memory()?;
-    let expected = {
-        let weights = Weights::new(TensorSource::Memory(copy(&stored)), subject.options());
-        (class.load)(&subject.case.config, &weights)?;
-        let mut expected = weights.expected();
-        // Another name takes the place of one of these.
-        weights.interchangeable().iter().for_each(|name| drop(expected.remove(name)));
-        expected
-    };
+    let expected = required(subject, &stored)?;
     let mut damaged = copy(&stored);
     let mut report = WeightsReport { unused: vec!["not.a.parameter".into()], ..WeightsReport::default() };
     damaged.insert("not.a.parameter".into(), Tensor::from_slice(&[1f32]));
@@ -47,6 +39,17 @@ pub fn weights(subject: &Subject) -> Result<Outcome> {
         Err(error) => return Err(error),
         Ok(_) => Outcome::of(Status::Failed, "a model loads although tensors are missing, unused and mis-shaped"),
     })
+}
+
+/// Names and shapes of the tensors that a checkpoint like `stored` cannot do without.
+pub fn required(subject: &Subject, stored: &BTreeMap<String, Tensor>) -> Result<BTreeMap<String, Vec<i64>>> {
+    let class = subject.entry.class(&subject.case.about.class)?;
+    let weights = Weights::new(TensorSource::Memory(copy(stored)), subject.options());
+    (class.load)(&subject.case.config, &weights)?;
+    let mut expected = weights.expected();
+    // Another name takes the place of one of these.
+    weights.interchangeable().iter().for_each(|name| drop(expected.remove(name)));
+    Ok(expected)
 }
 
 /// Another map of the same tensors.
