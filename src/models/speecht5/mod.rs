@@ -257,3 +257,70 @@ impl Head<tasks::SpeechToSpeech> for SpeechT5 {
         Ok(to_speech(config, weights, AudioPrenet::load))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tch::{Device, Kind};
+
+    use super::*;
+    use crate::weights::{LoadOptions, TensorSource};
+
+    fn tiny() -> SpeechT5Config {
+        SpeechT5Config {
+            vocab_size: 7,
+            hidden_size: 8,
+            encoder_layers: 1,
+            encoder_attention_heads: 2,
+            encoder_ffn_dim: 6,
+            decoder_layers: 2,
+            decoder_attention_heads: 4,
+            decoder_ffn_dim: 5,
+            num_mel_bins: 3,
+            speech_decoder_prenet_layers: 0,
+            speech_decoder_prenet_units: 3,
+            speaker_embedding_dim: 4,
+            speech_decoder_postnet_layers: 0,
+            max_speech_positions: 5,
+            ..SpeechT5Config::default()
+        }
+    }
+
+    fn loaded(config: &SpeechT5Config) -> Box<dyn Module> {
+        let load = <SpeechT5 as Head<tasks::TextToAudio>>::load;
+        let nothing = Weights::nothing();
+        load(config, &nothing).unwrap();
+        tch::manual_seed(5);
+        let draw = |(name, shape): (String, Vec<i64>)| (name, Tensor::randn(shape, (Kind::Float, Device::Cpu)) * 0.5);
+        let tensors: BTreeMap<_, _> = nothing.expected().into_iter().map(draw).collect();
+        load(config, &Weights::new(TensorSource::Memory(tensors), LoadOptions::default())).unwrap()
+    }
+
+    fn inputs(frames: Tensor) -> Inputs {
+        Inputs::new()
+            .with("input_ids", Tensor::from_slice2(&[[4_i64, 5, 2], [3, 6, 2]]))
+            .with("decoder_input_values", frames)
+            .with("speaker_embeddings", Tensor::from_slice2(&[[0.5_f32, -1.0, 2.0, 0.1], [1.0, 0.3, -0.2, 0.7]]))
+    }
+
+    #[test]
+    fn frames_in_chunks_through_a_cache_are_those_of_one_pass() {
+        let model = loaded(&tiny());
+        let frames = Tensor::randn([2, 5, 3], (Kind::Float, Device::Cpu));
+        let whole = model.forward(&inputs(frames.shallow_clone()), None).unwrap();
+        let mut cache = Cache::new();
+        let chunks: Vec<_> = [(0, 2), (2, 1), (3, 2)]
+            .map(|(start, count)| model.forward(&inputs(frames.narrow(1, start, count)), Some(&mut cache)).unwrap())
+            .into();
+        for name in ["spectrogram", "stop_logits"] {
+            let parts: Vec<_> = chunks.iter().filter_map(|outputs| outputs.get(name)).collect();
+            let whole = whole.get(name).unwrap();
+            // Two frames a step.
+            assert_eq!(whole.size()[1], 10);
+            assert!(Tensor::cat(&parts, 1).allclose(whole, 1e-4, 1e-5, false), "{name}");
+        }
+        let message = model.forward(&inputs(frames.narrow(1, 0, 1)), Some(&mut cache)).unwrap_err().to_string();
+        assert!(message.contains("decoder_input_values") && message.contains("takes 5"), "{message}");
+    }
+}
