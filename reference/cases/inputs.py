@@ -5,6 +5,7 @@ Options (`[inputs]` of an entry, or `[inputs.cases.<case>]`):
     batch, length, decoder_length, samples, frames, height, width, choices, negatives, prompt_length
     text_batch   rows of text where they differ from those of images
     padding      "left", "right" or "none": where row 1 of the batch is padded
+    image_tokens tokens that stand for one image where they are not those of a square grid and a class token
     add, omit    arguments to pass, or not to pass, in spite of the defaults
     python       arguments that are no tensors
     states       true where `input_values` are hidden states of `length` tokens
@@ -143,7 +144,9 @@ def plain_ids(context: Context, name: str, shape: list[int]) -> torch.Tensor:
 
 
 def image_tokens(context: Context) -> int:
-    """How many image tokens stand for one image."""
+    """How many image tokens stand for one image; without the option, that of a tower with a class token."""
+    if "image_tokens" in context.options:
+        return context.options["image_tokens"]
     size, patch = context.vision.image_size, context.vision.patch_size
     strategy = getattr(context.config, "vision_feature_select_strategy", "default")
     return (size // patch) ** 2 + (1 if strategy == "full" else 0)
@@ -270,7 +273,7 @@ def sampled_negative_indices(context: Context) -> torch.Tensor:
 BUILDERS: dict[str, Builder] = {
     "input_ids": input_ids,
     "attention_mask": lambda context: mask(context, attention_shape(context)),
-    "token_type_ids": lambda c: integers(c.seed, "input.token_type_ids", c.shape, 0, c.text.type_vocab_size),
+    "token_type_ids": lambda c: integers(c.seed, "input.token_type_ids", c.shape, 0, segments(c)),
     "position_ids": lambda c: integers(c.seed, "input.position_ids", c.shape, 0, 12),
     "mc_token_ids": lambda c: integers(c.seed, "input.mc_token_ids", c.shape[:-1], 0, c.length),
     "decoder_input_ids": decoder_input_ids,
@@ -285,6 +288,11 @@ BUILDERS: dict[str, Builder] = {
     "mask_time_indices": mask_time_indices,
     "sampled_negative_indices": sampled_negative_indices,
 } | builders.BUILDERS
+
+
+def segments(context: Context) -> int:
+    """Ids of segments: all tokens where the model has no table for segments and looks them up among those."""
+    return getattr(context.text, "type_vocab_size", None) or context.text.vocab_size
 
 
 def states(context: Context, name: str) -> torch.Tensor:

@@ -14,6 +14,7 @@ pub mod detr;
 pub mod gpt;
 pub mod hierarchical;
 pub mod hybrid;
+pub mod layoutlm;
 pub mod llama;
 pub mod llava;
 pub mod modern;

@@ -56,6 +56,8 @@ pub struct AttentionSpec {
     /// Whether a token that sees none attends to all alike, as where the reference masks by a large negative score
     /// (`eager`); to none where not.
     pub eager: bool,
+    /// Whether `eager` masks put that score in place of the others, which then have no gradient, instead of adding it.
+    pub filled: bool,
     /// Whether each head has a learned score that takes part in the softmax and stands for no token.
     pub sinks: bool,
     /// Whether the output is gated, `sigmoid(gate(x)) * output`, and how finely.
@@ -137,6 +139,7 @@ impl AttentionSpec {
             softcap: None,
             clip: None,
             eager: false,
+            filled: false,
             sinks: false,
             gate: None,
         }
@@ -374,8 +377,8 @@ impl Attention {
         attend: Attend,
         gate: Option<Tensor>,
     ) -> (Tensor, Option<Tensor>) {
-        let AttentionSpec { scale, softcap, eager, .. } = self.spec;
-        let scores = Scores { scale, softcap, eager, sinks: self.sinks.as_deref() };
+        let AttentionSpec { scale, softcap, eager, filled, .. } = self.spec;
+        let scores = Scores { scale, softcap, eager, filled, sinks: self.sinks.as_deref() };
         let (mixed, weights) = scaled_attention(q, k, v, attend, scores);
         let size = mixed.size();
         let mixed = mixed.transpose(1, 2);
@@ -404,6 +407,8 @@ pub struct Scores<'a> {
     pub softcap: Option<f64>,
     /// As in [`AttentionSpec`].
     pub eager: bool,
+    /// As in [`AttentionSpec`].
+    pub filled: bool,
     /// A further score per head, `[heads]`, for no token.
     pub sinks: Option<&'a Tensor>,
 }
@@ -411,7 +416,7 @@ pub struct Scores<'a> {
 impl Scores<'_> {
     /// Products times `scale`.
     pub fn scaled(scale: f64) -> Self {
-        Self { scale, softcap: None, eager: false, sinks: None }
+        Self { scale, softcap: None, eager: false, filled: false, sinks: None }
     }
 }
 
@@ -424,7 +429,9 @@ pub fn scaled_attention(
     attend: Attend,
     scores: Scores,
 ) -> (Tensor, Option<Tensor>) {
-    if !attend.weights && scores.softcap.is_none() && !scores.eager && scores.sinks.is_none() {
+    // Without padding every token sees itself at least, and there is nothing to be eager about.
+    let eager = scores.eager && matches!(attend.mask, Mask::Allowed(_));
+    if !attend.weights && scores.softcap.is_none() && !eager && scores.sinks.is_none() {
         return (fused(q, k, v, attend, scores.scale), None);
     }
     let (mixed, weights) = explicit(q, k, v, attend, scores);
@@ -467,7 +474,11 @@ fn explicit(q: &Tensor, k: &Tensor, v: &Tensor, attend: Attend, spec: Scores) ->
         scores += bias;
     }
     if let Some(allowed) = mask.allowed(queries, keys, q) {
-        scores = masked_bias(&scores, &Mask::Allowed(allowed), queries, keys);
+        let lowest = Tensor::full([], lowest(q.kind()), (q.kind(), q.device()));
+        scores = match spec.filled {
+            true => scores.where_self(&allowed, &lowest),
+            false => scores + lowest.zeros_like().where_self(&allowed, &lowest),
+        };
     }
     let weights = match spec.sinks {
         Some(sinks) => {

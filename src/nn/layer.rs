@@ -14,6 +14,8 @@ use crate::weights::Weights;
 pub enum Placement {
     /// What goes into each sublayer: `x + f(norm(x))`.
     Pre,
+    /// What goes into each sublayer, and the residual too: `norm(x) + f(norm(x))`.
+    Residual,
     /// The sum: `norm(x + f(x))`.
     Post,
     /// What comes out of each sublayer: `x + norm(f(x))`.
@@ -258,7 +260,7 @@ impl Frame {
     /// What goes into the sublayer.
     fn enter(&self, x: &Tensor) -> Tensor {
         match self.placement {
-            Placement::Pre | Placement::Sandwich => self.normed(x),
+            Placement::Pre | Placement::Residual | Placement::Sandwich => self.normed(x),
             Placement::Post | Placement::Output => x.shallow_clone(),
         }
     }
@@ -286,10 +288,12 @@ impl Frame {
 
     /// The sublayer `f` with its residual.
     fn around(&self, x: &Tensor, f: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
-        let sum = self.residual(x) + self.leave(f(&self.enter(x)));
+        let entered = self.enter(x);
+        let added = self.leave(f(&entered));
         match self.placement {
-            Placement::Post => self.normed(&sum),
-            _ => sum,
+            Placement::Post => self.normed(&(self.residual(x) + added)),
+            Placement::Residual => self.residual(&entered) + added,
+            _ => self.residual(x) + added,
         }
     }
 }

@@ -3,8 +3,10 @@
 //! A block is built from a spec (plain data) and [`Weights`](crate::weights::Weights), and knows no architecture.
 
 mod activation;
+mod alibi;
 mod attention;
 mod batch_norm;
+mod boxes;
 mod causal_conv;
 mod conv;
 mod conv_branch;
@@ -37,11 +39,13 @@ mod summary;
 mod windows;
 
 pub use activation::Activation;
+pub use alibi::{AlibiOrigin, AlibiSpec};
 pub use attention::{
     Attend, Attention, AttentionSpec, Biases, ContentBias, Gate, QkNorm, QkScope, Scores, lowest, masked_bias,
     scaled_attention,
 };
 pub use batch_norm::BatchNorm;
+pub use boxes::{BoxEmbedding, BoxSpec};
 pub use causal_conv::CausalConv;
 pub use conv::{Conv, ConvSpec};
 pub use conv_branch::{ConvBranch, ConvBranchSpec};

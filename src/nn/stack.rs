@@ -1,6 +1,6 @@
 use tch::Tensor;
 
-use super::{Attend, Layer, LayerSpec, Mask, Norm, NormSpec, RelativePositions, Rotation};
+use super::{Attend, Layer, LayerSpec, Mask, Norm, NormSpec, RelativePositions, Rotation, masked_bias};
 use crate::weights::Weights;
 use crate::{Cache, Inputs, Outputs};
 
@@ -160,6 +160,18 @@ impl Context {
     pub fn with_bias(mut self, bias: Tensor) -> Self {
         self.bias = Some(bias);
         self
+    }
+
+    /// With `bias` added to the scores of `queries` tokens to `keys`. A mask that leaves each token something to see
+    /// becomes part of it, once for all layers.
+    pub fn with_masked_bias(self, bias: &Tensor, queries: i64, keys: i64) -> Self {
+        match &self.mask {
+            Mask::Allowed(_) => self.with_bias(bias.shallow_clone()),
+            mask => {
+                let bias = masked_bias(bias, mask, queries, keys);
+                Self { mask: Mask::None, ..self.with_bias(bias) }
+            }
+        }
     }
 }
 

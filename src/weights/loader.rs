@@ -181,6 +181,17 @@ impl Weights {
         Self { scope: join(&here, place), names: Rc::default(), path: String::new(), ..self.clone() }
     }
 
+    /// The first of `places` (paths below this one) where the checkpoint has a tensor `name`, the first of all where it
+    /// has none: a module that older checkpoints call otherwise.
+    pub fn having(&self, name: &str, places: &[&str]) -> Self {
+        let places: Vec<_> = places.iter().map(|place| self.at(place)).collect();
+        if places.len() > 1 {
+            let names = places.iter().map(|place| place.resolve(name).0);
+            self.loader.log.borrow_mut().interchangeable.extend(names);
+        }
+        places.iter().find(|place| place.has(name)).or(places.first()).unwrap_or(self).clone()
+    }
+
     /// Whether the checkpoint has nothing below this place.
     pub fn is_empty(&self) -> bool {
         let prefix = self.stored_path() + ".";

@@ -8,8 +8,8 @@ use crate::inputs::Argument;
 use crate::model::{Architecture, Head, Module, Part};
 use crate::models::vit::VisionTower;
 use crate::nn::heads::{Bare, Headed};
-use crate::nn::{Activation, Linear, Norm, NormSpec, unit};
-use crate::weights::Weights;
+use crate::nn::{Activation, Linear, Norm, NormSpec, Perceptron, unit};
+use crate::weights::{NameTable, Weights};
 use crate::{Cache, Error, Inputs, Outputs, Result, tasks};
 
 crate::config! {
@@ -138,28 +138,6 @@ impl ClassHead {
     }
 }
 
-/// A box for each patch: three layers.
-#[derive(Debug)]
-struct BoxHead([Linear; 3]);
-
-impl BoxHead {
-    /// Loads `dense0`, `dense1` and `dense2`.
-    fn load(weights: &Weights, width: i64) -> Self {
-        let sizes = [("dense0", width), ("dense1", width), ("dense2", 4)];
-        Self(sizes.map(|(name, outputs)| Linear::load(&weights.at(name), width, outputs, true)))
-    }
-
-    /// Centre, width and height of the boxes of `patches` (`[batch, patches, width]`), in parts of the image: numbers
-    /// that are added to the place and size of the patch itself, before the logistic function.
-    fn forward(&self, patches: &Tensor, grid: [i64; 2]) -> Tensor {
-        let [first, second, last] = &self.0;
-        let x = Activation::Gelu.apply(&first.forward(patches));
-        let x = Activation::Gelu.apply(&second.forward(&x));
-        let own = own_boxes(grid, patches.device()).to_kind(patches.kind());
-        (last.forward(&x) + own).sigmoid()
-    }
-}
-
 /// The boxes of the patches themselves, before the logistic function: `[patches, 4]`, where the corner at the far end
 /// counts as the centre.
 fn own_boxes([rows, columns]: [i64; 2], device: tch::Device) -> Tensor {
@@ -181,7 +159,8 @@ struct Detection {
     /// Normalises patches times the class token.
     merged_norm: Norm,
     classes: ClassHead,
-    boxes: BoxHead,
+    /// Centre, width and height of a patch's box, before the logistic function and as seen from the patch itself.
+    boxes: Perceptron,
     config: OwlVitConfig,
 }
 
@@ -222,9 +201,10 @@ impl Module for Detection {
         // A query whose first token is 0 fills up the list of its image.
         let real = ids.select(1, 0).gt(0).view([batch, texts / batch]);
         let (class_embeds, logits) = self.classes.forward(&patches, &text_embeds, &real);
+        let own = own_boxes(grid, patches.device()).to_kind(patches.kind());
         let mut outputs = Outputs::new()
             .with("logits", logits)
-            .with("pred_boxes", self.boxes.forward(&patches, grid))
+            .with("pred_boxes", (self.boxes.forward(&patches) + own).sigmoid())
             .with("text_embeds", text_embeds)
             .with("image_embeds", patches.view([batch, rows, columns, width]))
             .with("class_embeds", class_embeds);
@@ -242,12 +222,14 @@ impl Head<tasks::ZeroShotObjectDetection> for OwlVit {
         }
         let norm = NormSpec::layer(config.vision_config.layer_norm_eps);
         let base = base(weights);
+        let dense = NameTable::new().names(&[("0", "dense0"), ("1", "dense1"), ("2", "dense2")]);
+        let boxes = weights.at("box_head").named(dense);
         Ok(Box::new(Detection {
             dual: dual(config, &base),
             norm: Norm::load(&base.at("vision_model.post_layernorm"), norm, width),
             merged_norm: Norm::load(&weights.at("layer_norm"), norm, width),
             classes: ClassHead::load(&weights.at("class_head"), width, queries),
-            boxes: BoxHead::load(&weights.at("box_head"), width),
+            boxes: Perceptron::load(&boxes, &[width, width, width, 4], Activation::Gelu),
             config: config.clone(),
         }))
     }

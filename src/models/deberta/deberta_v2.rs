@@ -214,7 +214,8 @@ pub fn spec(config: &DebertaV2Config) -> Result<EncoderSpec> {
     // Scores are the sum of up to three terms.
     let terms = 1 + i64::from(c2p) + i64::from(p2c);
     let scale = ((config.head_dim() * terms) as f64).powf(-0.5);
-    let attention = AttentionSpec { scale, eager: true, ..AttentionSpec::even(hidden, config.num_attention_heads) };
+    let attention =
+        AttentionSpec { scale, eager: true, filled: true, ..AttentionSpec::even(hidden, config.num_attention_heads) };
     let mixer = match config.relative_attention {
         false => MixerSpec::Attention(attention),
         true => MixerSpec::Disentangled(DisentangledSpec {

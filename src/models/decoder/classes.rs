@@ -59,7 +59,7 @@ impl Class for tasks::TextGeneration {
 
 impl Class for tasks::TextClassification {
     fn load(spec: DecoderSpec, weights: &Weights) -> Box<dyn Module> {
-        let score = Linear::load(&weights.at("score"), spec.hidden, spec.labels, false);
+        let score = Linear::load(&weights.at("score"), spec.token_width, spec.labels, false);
         let head = LastToken { score, pad_token: spec.pad_token };
         Box::new(Headed::new(below(unrouted(spec), weights), head))
     }
@@ -67,14 +67,14 @@ impl Class for tasks::TextClassification {
 
 impl Class for tasks::TokenClassification {
     fn load(spec: DecoderSpec, weights: &Weights) -> Box<dyn Module> {
-        let head = Linear::load(&weights.at(spec.names.token_head), spec.hidden, spec.labels, true);
+        let head = Linear::load(&weights.at(spec.names.token_head), spec.token_width, spec.labels, true);
         Box::new(Headed::new(below(unrouted(spec), weights), PerToken(head)))
     }
 }
 
 impl Class for tasks::QuestionAnswering {
     fn load(spec: DecoderSpec, weights: &Weights) -> Box<dyn Module> {
-        let head = Linear::load(&weights.at("qa_outputs"), spec.hidden, 2, true);
+        let head = Linear::load(&weights.at("qa_outputs"), spec.token_width, 2, true);
         let places = [spec.names.span_prefix, spec.names.prefix, ""];
         Box::new(Headed::new(DecoderBody::load(unrouted(spec), weights, &places), Span(head)))
     }

@@ -11,15 +11,15 @@ pub use config::DecoderConfig;
 pub use dense::{dense, dense_with, names};
 pub use kinds::{FULL, SLIDING, check_layer_types, check_window, fill_layer_types};
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 use tch_transformers_native::Weight;
 
 use crate::inputs::{Argument, Dim, Values, covers};
 use crate::nn::heads::{Body, Features};
 use crate::nn::rope::{Rope, RopeSpec};
 use crate::nn::{
-    Arrangement, AttentionSpec, Context, Embedding, FeedForwardSpec, LayerSpec, Linear, Mask, MlpSpec, MoeSpec, Norm,
-    NormSpec, Placement, Stack, StackSpec, real_among,
+    AlibiSpec, Arrangement, AttentionSpec, Context, Embedding, FeedForwardSpec, LayerSpec, Linear, Mask, MlpSpec,
+    MoeSpec, Norm, NormSpec, Placement, Stack, StackSpec, real_among,
 };
 use crate::weights::{NameTable, Weights};
 use crate::{Cache, Error, Inputs, Result};
@@ -33,6 +33,11 @@ pub struct DecoderSpec {
     pub vocab_size: i64,
     /// Width of the hidden states.
     pub hidden: i64,
+    /// Width of the vectors of tokens and of what the heads read, which are projected to and from that of the layers
+    /// where the two differ.
+    pub token_width: i64,
+    /// Most tokens of a sequence, where something else than a table of positions limits them.
+    pub most_tokens: Option<i64>,
     /// What the vectors of tokens are multiplied by.
     pub embedding_scale: Option<f64>,
     /// Whether that is rounded to the kind of the vectors first.
@@ -45,6 +50,8 @@ pub struct DecoderSpec {
     pub causal: bool,
     /// Learned positions, added to the vectors of tokens.
     pub positions: Option<LearnedPositions>,
+    /// Biases of attention scores that stand in for positions.
+    pub alibi: Option<AlibiSpec>,
     /// Whether segments are looked up in the table of tokens, and added.
     pub token_types: bool,
     /// The layers, first to last.
@@ -82,15 +89,19 @@ impl DecoderSpec {
     /// Causal layers as wide as the first one says, on the vectors of `vocab_size` tokens, and a last `norm`; an untied
     /// head without bias.
     pub fn new(vocab_size: i64, layers: Vec<DecoderLayer>, norm: NormSpec, names: Names) -> Self {
+        let hidden = layers.first().map_or(0, |layer| layer.layer.hidden);
         Self {
             vocab_size,
-            hidden: layers.first().map_or(0, |layer| layer.layer.hidden),
+            hidden,
+            token_width: hidden,
+            most_tokens: None,
             embedding_scale: None,
             embedding_scale_rounded: false,
             input_scale: None,
             embedding_norm: None,
             causal: true,
             positions: None,
+            alibi: None,
             token_types: false,
             layers,
             final_norm: Some(norm),
@@ -106,6 +117,12 @@ impl DecoderSpec {
             renewed_beyond: None,
             names,
         }
+    }
+
+    /// The same with a head over the vocabulary that uses the table of token embeddings where `tied`, and others of
+    /// `labels` labels; `pad_token` fills rows up.
+    pub fn with_heads(self, tied: bool, labels: i64, pad_token: Option<i64>) -> Self {
+        Self { lm_head: LmHead { tied, ..self.lm_head }, labels, pad_token, ..self }
     }
 
     /// The same with every layer changed by `change`, which is given the number of each.
@@ -161,6 +178,15 @@ pub struct LearnedPositions {
     pub count: i64,
     /// Rows of the table before the first position.
     pub offset: i64,
+    /// Whether only real tokens are counted, as the attention mask tells; padding takes the row before the first.
+    pub masked: bool,
+}
+
+impl LearnedPositions {
+    /// One row for each of `count` positions, padding included.
+    pub fn new(count: i64) -> Self {
+        Self { count, offset: 0, masked: false }
+    }
 }
 
 /// One layer of a decoder, and what it sees.
@@ -199,6 +225,8 @@ pub struct Names {
     pub prefix: &'static str,
     /// What the class for question answering puts there.
     pub span_prefix: &'static str,
+    /// The head over the vocabulary, and what older checkpoints call it.
+    pub lm_head: &'static [&'static str],
     /// The head of token classification.
     pub token_head: &'static str,
     /// What older checkpoints carry in every layer although nothing needs it, as paths of blocks.
@@ -216,10 +244,22 @@ impl Names {
             table,
             prefix: "model",
             span_prefix: "transformer",
+            lm_head: &["lm_head"],
             token_head: "score",
             ignored: &["attention.rotary_emb.inv_freq"],
             beside: &[],
             spare_layers: 0,
+        }
+    }
+
+    /// Those of GPT-2 but for `table`: bodies below `prefix` whatever the class, and causal masks among the constants.
+    pub fn below(prefix: &'static str, table: NameTable) -> Self {
+        Self {
+            prefix,
+            span_prefix: prefix,
+            token_head: "classifier",
+            ignored: &["attention.bias", "attention.masked_bias", "attention.rotary_emb.inv_freq"],
+            ..Self::new(table)
         }
     }
 }
@@ -230,6 +270,8 @@ pub struct DecoderBody {
     spec: DecoderSpec,
     token: Embedding,
     position: Option<(LearnedPositions, Embedding)>,
+    /// Into the layers and out of them.
+    projections: Option<(Linear, Linear)>,
     embedding_norm: Option<Norm>,
     stack: Stack,
     views: Vec<View>,
@@ -257,10 +299,14 @@ impl DecoderBody {
         for layer in (spec.layers.len()..).take(spec.names.spare_layers as usize) {
             weights.at("layers").layer(layer).ignore_below("");
         }
-        let token = Embedding::load(&weights.at("token"), spec.vocab_size, spec.hidden);
+        let token = Embedding::load(&weights.at("token"), spec.vocab_size, spec.token_width);
         let position = spec.positions.map(|positions| {
             let rows = positions.count + positions.offset;
             (positions, Embedding::load(&weights.at("position"), rows, spec.hidden))
+        });
+        let projections = (spec.token_width != spec.hidden).then(|| {
+            let load = |name: &str, inputs, outputs| Linear::load(&weights.at(name), inputs, outputs, false);
+            (load("project_in", spec.token_width, spec.hidden), load("project_out", spec.hidden, spec.token_width))
         });
         let norm = |norm| Norm::load(&weights.at("embedding_norm"), norm, spec.hidden);
         let embedding_norm = spec.embedding_norm.map(norm);
@@ -283,7 +329,7 @@ impl DecoderBody {
         };
         let views = seen.into_iter().map(view).collect();
         let padding = spec.pad_token.filter(|_| spec.frozen_padding);
-        Self { token: token.with_padding(padding), position, embedding_norm, stack, views, kinds, spec }
+        Self { token: token.with_padding(padding), position, projections, embedding_norm, stack, views, kinds, spec }
     }
 
     /// The spec that the body was built from.
@@ -298,8 +344,8 @@ impl DecoderBody {
     }
 
     fn lm_head(&self, weights: &Weights) -> Linear {
-        let head = weights.at("lm_head");
-        let shape = [self.spec.vocab_size, self.spec.hidden];
+        let head = weights.having("weight", self.spec.names.lm_head);
+        let shape = [self.spec.vocab_size, self.spec.token_width];
         let table = match self.spec.lm_head.tied {
             true => head.weight_tied("weight", &self.token.table()),
             false => head.matrix("weight", &shape),
@@ -323,6 +369,14 @@ impl DecoderBody {
         }
     }
 
+    /// Vectors of tokens in the width of the layers.
+    fn widened(&self, vectors: Tensor) -> Tensor {
+        match &self.projections {
+            Some((project_in, _)) => project_in.forward(&vectors),
+            None => vectors,
+        }
+    }
+
     /// The input of the first layer, `[batch, tokens, hidden]`.
     fn enter(&self, inputs: &Inputs, past: i64) -> Result<Tensor> {
         let vectors = match (inputs.get("input_ids"), inputs.get("inputs_embeds")) {
@@ -336,12 +390,15 @@ impl DecoderBody {
             Some(scale) => vectors * scale,
             None => vectors,
         };
-        let x = match self.positions(inputs, past, vectors.size()[1])? {
-            Some(positions) => vectors + positions,
-            None => vectors,
+        let tokens = vectors.size()[1];
+        covers("attention_mask", inputs.get("attention_mask"), past, tokens)?;
+        let x = self.widened(vectors);
+        let x = match self.positions(inputs, past, tokens)? {
+            Some(positions) => x + positions,
+            None => x,
         };
         let x = match inputs.get("token_type_ids") {
-            Some(ids) if self.spec.token_types => x + self.tokens(ids),
+            Some(ids) if self.spec.token_types => x + self.widened(self.tokens(ids)),
             _ => x,
         };
         Ok(match &self.embedding_norm {
@@ -352,14 +409,20 @@ impl DecoderBody {
 
     /// The vectors of the positions of `tokens` tokens after `past`, where they are learned.
     fn positions(&self, inputs: &Inputs, past: i64, tokens: i64) -> Result<Option<Tensor>> {
-        let Some((LearnedPositions { count, offset }, table)) = &self.position else { return Ok(None) };
-        Ok(Some(match inputs.get("position_ids") {
-            Some(ids) => table.forward(&(ids + *offset)),
-            None if past + tokens > *count => {
-                let message = format!("{tokens} tokens after {past} in the cache; the model has {count} positions");
-                return Err(Error::input("input_ids", message));
+        let most = self.position.as_ref().map(|(positions, _)| positions.count).or(self.spec.most_tokens);
+        if let Some(most) = most.filter(|most| past + tokens > *most && inputs.get("position_ids").is_none()) {
+            let message = format!("{tokens} tokens after {past} in the cache; the model has {most} positions");
+            return Err(Error::input("input_ids", message));
+        }
+        let Some((LearnedPositions { offset, masked, .. }, table)) = &self.position else { return Ok(None) };
+        Ok(Some(match (inputs.get("position_ids"), inputs.get("attention_mask")) {
+            (Some(ids), _) => table.forward(&(ids + *offset)),
+            (None, Some(mask)) if *masked => {
+                let real = mask.to_kind(Kind::Int64);
+                let ids = real.cumsum(-1, Kind::Int64) * real + (*offset - 1);
+                table.forward(&ids.narrow(1, past, tokens))
             }
-            None => table.rows(past + offset, tokens),
+            (None, _) => table.rows(past + offset, tokens),
         }))
     }
 
@@ -367,13 +430,13 @@ impl DecoderBody {
     fn contexts(&self, inputs: &Inputs, x: &Tensor, past: i64) -> Result<Context> {
         let (tokens, device) = (x.size()[1], x.device());
         let attention_mask = inputs.get("attention_mask");
-        covers("attention_mask", attention_mask, past, tokens)?;
         let positions = match inputs.get("position_ids") {
             Some(ids) => ids.shallow_clone(),
-            None => Tensor::arange_start(past, past + tokens, (tch::Kind::Int64, device)).unsqueeze(0),
+            None => Tensor::arange_start(past, past + tokens, (Kind::Int64, device)).unsqueeze(0),
         };
         let asked = inputs.flag("output_router_logits").and_then(serde_json::Value::as_bool);
         let router_logits = self.spec.router_logits.is_some_and(|default| asked.unwrap_or(default));
+        let alibi = self.spec.alibi.map(|alibi| alibi.bias(attention_mask, past + tokens, x));
         let context = |view: &View| {
             let mut context = match view {
                 View::Sequence => Context::new(Mask::None, inputs).with_real(real_among(attention_mask, tokens)),
@@ -392,7 +455,10 @@ impl DecoderBody {
                 }
             };
             context.router_logits = router_logits;
-            context
+            match &alibi {
+                Some(bias) => context.with_masked_bias(bias, tokens, past + tokens),
+                None => context,
+            }
         };
         Context::by_layer(self.views.iter().map(context), &self.kinds)
             .ok_or_else(|| Error::input("input_ids", "the model has no layers"))
@@ -403,14 +469,17 @@ impl Body for DecoderBody {
     fn arguments(&self) -> Vec<Argument> {
         use Dim::{AtMost, Broadcast, Exactly, Named};
         let spec = &self.spec;
-        let tokens = spec.positions.map_or(Named("tokens"), |positions| AtMost("tokens", positions.count));
-        let positions = spec.positions.map_or(Values::Integer, |positions| Values::Ids(positions.count));
+        let most = spec.positions.map(|positions| positions.count).or(spec.most_tokens);
+        let tokens = most.map_or(Named("tokens"), |most| AtMost("tokens", most));
         let mut arguments = vec![
             Argument::optional("input_ids", Values::Ids(spec.vocab_size), &[Named("batch"), tokens]),
             Argument::optional("attention_mask", Values::Mask, &[Named("batch"), Named("all tokens")]),
-            Argument::optional("position_ids", positions, &[Broadcast("batch"), tokens]),
-            Argument::optional("inputs_embeds", Values::Float, &[Named("batch"), tokens, Exactly(spec.hidden)]),
+            Argument::optional("inputs_embeds", Values::Float, &[Named("batch"), tokens, Exactly(spec.token_width)]),
         ];
+        if spec.positions.is_some() || spec.layers.iter().any(|layer| layer.rope.is_some()) {
+            let positions = most.map_or(Values::Integer, Values::Ids);
+            arguments.push(Argument::optional("position_ids", positions, &[Broadcast("batch"), tokens]));
+        }
         if spec.token_types {
             let ids = Values::Ids(spec.vocab_size);
             arguments.push(Argument::optional("token_type_ids", ids, &[Named("batch"), tokens]));
@@ -427,7 +496,10 @@ impl Body for DecoderBody {
         let past = cache.as_ref().map_or(0, |cache| cache.len());
         let x = self.enter(inputs, past)?;
         let context = self.contexts(inputs, &x, past)?;
-        let passed = self.stack.forward(x, &context, cache);
+        let mut passed = self.stack.forward(x, &context, cache);
+        if let Some((_, project_out)) = &self.projections {
+            passed.last = project_out.forward(&passed.last);
+        }
         let passed = if self.spec.states_behind_layers { passed.behind_layers() } else { passed.tied() };
         Ok(Features { hidden: passed.last.shallow_clone(), pooled: None, rest: passed.recorded("") })
     }
@@ -441,7 +513,7 @@ impl Body for DecoderBody {
     }
 
     fn width(&self) -> Option<i64> {
-        Some(self.spec.hidden)
+        Some(self.spec.token_width)
     }
 
     fn renewed_beyond(&self) -> Option<i64> {

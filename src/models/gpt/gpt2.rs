@@ -1,34 +1,18 @@
-use crate::config::{divides, positive};
+use super::GptConfig;
 use crate::inputs::{Argument, Dim, Values};
 use crate::model::{Architecture, Head, Module};
 use crate::models::decoder::{
-    DecoderBody, DecoderLayer, DecoderSpec, LearnedPositions, LmHead, Names, Vocabulary, decoder_classes,
+    DecoderBody, DecoderLayer, DecoderSpec, LearnedPositions, Names, Vocabulary, decoder_classes,
 };
 use crate::nn::heads::Body;
-use crate::nn::{Activation, AttentionSpec, LayerSpec, MlpSpec, NormSpec, Summary, SummarySpec, SummaryType};
+use crate::nn::{Activation, Summary, SummarySpec, SummaryType};
 use crate::tasks;
 use crate::weights::{NameTable, Weights};
 use crate::{Cache, Inputs, Outputs, Result};
 
 crate::config! {
     /// Configuration of [`Gpt2`].
-    pub struct Gpt2Config("gpt2") {
-        /// Tokens in the vocabulary.
-        vocab_size: i64 = 50257,
-        /// Length of the position table.
-        n_positions: i64 = 1024,
-        /// Width of the hidden states.
-        n_embd: i64 = 768,
-        /// Number of layers.
-        n_layer: i64 = 12,
-        /// Attention heads per layer.
-        n_head: i64 = 12,
-        /// Width of the feed-forward layers; four times `n_embd` where `None`.
-        n_inner: Option<i64> = None,
-        /// Activation of the feed-forward layers.
-        activation_function: Activation = Activation::GeluNew,
-        /// Added to variances.
-        layer_norm_epsilon: f64 = 1e-5,
+    pub struct Gpt2Config("gpt2"): GptConfig {
         /// What the multiple choice head makes of a sequence.
         summary_type: SummaryType = SummaryType::ClsIndex,
         /// Whether it is projected.
@@ -43,33 +27,9 @@ crate::config! {
         scale_attn_by_inverse_layer_idx: bool = false,
         /// Whether layers attend to a second sequence.
         add_cross_attention: bool = false,
-        /// Whether the head over the vocabulary uses the table of token embeddings.
-        tie_word_embeddings: bool = true,
-        /// The token that fills rows up.
-        pad_token_id: Option<i64> = None,
     }
     // `reorder_and_upcast_attn` changes eager attention in half precision only, which is not the default.
-    ignored: ["resid_pdrop", "embd_pdrop", "attn_pdrop", "summary_first_dropout", "reorder_and_upcast_attn"]
-    aliases: [
-        ("hidden_size", "n_embd"),
-        ("max_position_embeddings", "n_positions"),
-        ("num_attention_heads", "n_head"),
-        ("num_hidden_layers", "n_layer"),
-    ]
-    validate: validate;
-}
-
-fn validate(config: &Gpt2Config) -> Result<()> {
-    divides("gpt2", ("n_embd", config.n_embd), ("n_head", config.n_head))?;
-    positive(
-        "gpt2",
-        &[
-            ("vocab_size", config.vocab_size),
-            ("n_positions", config.n_positions),
-            ("n_layer", config.n_layer),
-            ("n_inner", config.n_inner.unwrap_or(1)),
-        ],
-    )
+    ignored: ["summary_first_dropout", "reorder_and_upcast_attn"]
 }
 
 /// GPT-2 (Radford et al., 2019); `transformers.models.gpt2`.
@@ -82,36 +42,26 @@ impl Architecture for Gpt2 {
 
 /// GPT-2's decoder.
 pub fn spec(config: &Gpt2Config) -> Result<DecoderSpec> {
-    let hidden = config.n_embd;
-    let norm = NormSpec::layer(config.layer_norm_epsilon);
     let layer = |index: i64| {
-        let mut attention = AttentionSpec::even(hidden, config.n_head);
-        if !config.scale_attn_weights {
-            attention.scale = 1.0;
+        let mut layer = config.layer();
+        if let Some(attention) = layer.attention() {
+            if !config.scale_attn_weights {
+                attention.scale = 1.0;
+            }
+            if config.scale_attn_by_inverse_layer_idx {
+                attention.scale /= (index + 1) as f64;
+            }
+            let cross = config.add_cross_attention.then_some(*attention);
+            layer.cross = cross;
         }
-        if config.scale_attn_by_inverse_layer_idx {
-            attention.scale /= (index + 1) as f64;
-        }
-        let mlp = MlpSpec::plain(hidden, config.n_inner.unwrap_or(4 * hidden), config.activation_function);
-        let cross = config.add_cross_attention.then_some(attention);
-        DecoderLayer::new(LayerSpec { cross, ..LayerSpec::new(attention, mlp, norm) })
+        DecoderLayer::new(layer)
     };
     let names = Names {
-        prefix: "transformer",
-        span_prefix: "transformer",
-        token_head: "classifier",
         // Causal masks as constants.
         ignored: &["attention.bias", "attention.masked_bias", "cross.bias", "cross.masked_bias"],
-        ..Names::new(names(hidden))
+        ..Names::below("transformer", names(config.n_embd))
     };
-    Ok(DecoderSpec {
-        positions: Some(LearnedPositions { count: config.n_positions, offset: 0 }),
-        token_types: true,
-        lm_head: LmHead { tied: config.tie_word_embeddings, bias: false },
-        labels: config.num_labels,
-        pad_token: config.pad_token_id,
-        ..DecoderSpec::new(config.vocab_size, (0..config.n_layer).map(layer).collect(), norm, names)
-    })
+    Ok(DecoderSpec { positions: Some(LearnedPositions::new(config.n_positions)), ..config.spec(layer, names) })
 }
 
 fn names(hidden: i64) -> NameTable {

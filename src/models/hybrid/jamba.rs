@@ -1,7 +1,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::config::{divides, positive};
-use crate::models::decoder::{DecoderConfig, DecoderSpec, Names, decoder, dense, names};
+use crate::models::decoder::{DecoderConfig, DecoderSpec, Names, decoder, dense_with, names};
 use crate::models::moe::check_choice;
 use crate::nn::moe::{RouterSpec, Score};
 use crate::nn::{MambaSpec, MixerSpec, MlpSpec, MoeSpec, NormSpec};
@@ -97,6 +97,7 @@ decoder! {
 
 /// Jamba's decoder.
 pub fn spec(config: &JambaConfig) -> Result<DecoderSpec> {
+    let norm = NormSpec::rms(config.rms_norm_eps);
     let mamba = MambaSpec {
         hidden: config.hidden_size,
         inner: config.mamba_expand * config.hidden_size,
@@ -106,12 +107,12 @@ pub fn spec(config: &JambaConfig) -> Result<DecoderSpec> {
         activation: config.hidden_act,
         conv_bias: config.mamba_conv_bias,
         bias: config.mamba_proj_bias,
-        norms: Some(NormSpec::rms(config.rms_norm_eps)),
+        norms: Some(norm),
     };
     let router = RouterSpec::new(config.num_experts, config.num_experts_per_tok, Score::Softmax);
     let expert = MlpSpec::gated(config.hidden_size, config.intermediate_size, config.hidden_act);
     let every = |layer: usize, period: i64, offset: i64| layer as i64 % period == offset;
-    let spec = dense(config, None)
+    let spec = dense_with(config, None, norm)
         .with_layers(|index, layer| {
             if !every(index, config.attn_layer_period, config.attn_layer_offset) {
                 layer.layer.mixer = MixerSpec::Mamba(mamba);

@@ -2,7 +2,7 @@ use serde_json::{Map, Value};
 
 use crate::config::positive;
 use crate::models::decoder::{
-    DecoderConfig, DecoderSpec, FULL, Names, check_layer_types, decoder, dense, fill_layer_types,
+    DecoderConfig, DecoderSpec, FULL, Names, check_layer_types, decoder, dense_with, fill_layer_types,
 };
 use crate::nn::rope::RopeParameters;
 use crate::nn::{MixerSpec, NormSpec, QkNorm, ShortConvSpec};
@@ -90,11 +90,10 @@ decoder! {
 
 /// LFM2's decoder.
 pub fn spec(config: &Lfm2Config) -> Result<DecoderSpec> {
-    let qk_norm = Some(QkNorm::heads(NormSpec::rms(config.norm_eps)));
-    let base = DecoderConfig { rms_norm_eps: config.norm_eps, ..config.base.clone() };
+    let norm = NormSpec::rms(config.norm_eps);
     let conv = ShortConvSpec { hidden: config.hidden_size, kernel: config.conv_l_cache, bias: config.conv_bias };
-    let spec = dense(&base, config.rope(false)?)
-        .with_attention(|attention| attention.qk_norm = qk_norm)
+    let spec = dense_with(config, Some(config.rope(false)?), norm)
+        .with_attention(|attention| attention.qk_norm = Some(QkNorm::heads(norm)))
         .with_mlps(|mlp| mlp.intermediate = feed_forward(config))
         .with_layers(|index, layer| {
             if config.layer_types.get(index).is_some_and(|kind| kind == CONV) {

@@ -3,7 +3,7 @@ use serde_json::{Map, Value, json};
 use crate::Result;
 use crate::config::{divides, positive};
 use crate::models::decoder::{
-    DecoderConfig, DecoderSpec, FULL, Names, check_layer_types, decoder, dense, fill_layer_types, names,
+    DecoderConfig, DecoderSpec, FULL, Names, check_layer_types, decoder, dense_with, fill_layer_types, names,
 };
 use crate::models::moe::{check_choice, expert_names};
 use crate::nn::moe::{RouterSpec, Score, SharedSpec};
@@ -13,9 +13,6 @@ use crate::weights::NameTable;
 
 /// A layer with the gated delta rule, as `layer_types` calls it.
 const LINEAR: &str = "linear_attention";
-
-/// Part of a head that is rotated where nothing is said.
-const ROTATED: f64 = 0.25;
 
 crate::config! {
     /// Configuration of [`Qwen3Next`].
@@ -54,7 +51,7 @@ crate::config! {
     defaults: {
         vocab_size: 151936, hidden_size: 2048, intermediate_size: 5632, num_hidden_layers: 48, num_attention_heads: 16,
         num_key_value_heads: Some(2), head_dim: Some(256), max_position_embeddings: 32768,
-        rope_parameters: RopeParameters::plain(10_000.0).partial(ROTATED)
+        rope_parameters: RopeParameters::plain(10_000.0).partial(0.25)
     }
     // The interval is read by `upgrade`.
     ignored: ["router_aux_loss_coef", "full_attention_interval"]
@@ -63,7 +60,6 @@ crate::config! {
 }
 
 fn upgrade(fields: &mut Map<String, Value>, default: &Qwen3NextConfig) -> Result<()> {
-    fields.entry("partial_rotary_factor").or_insert(json!(ROTATED));
     let interval = fields.remove("full_attention_interval").as_ref().and_then(Value::as_i64).unwrap_or(4).max(1);
     let kind = |layer: i64| if (layer + 1) % interval == 0 { FULL } else { LINEAR };
     fill_layer_types(fields, default.num_hidden_layers, kind);
@@ -127,21 +123,19 @@ pub fn spec(config: &Qwen3NextConfig) -> Result<DecoderSpec> {
             && (layer + 1) % config.decoder_sparse_step == 0
             && !config.mlp_only_layers.contains(&layer)
     };
-    let spec = dense(config, config.rope(true)?)
+    let spec = dense_with(config, Some(config.rope(true)?), norm.one_plus())
         .with_attention(|attention| {
             attention.bias = Biases::all(config.attention_bias);
             attention.qk_norm = Some(QkNorm::heads(norm.one_plus()));
             attention.gate = Some(Gate::Elements);
         })
         .with_layers(|index, layer| {
-            layer.layer.norm = norm.one_plus();
             if config.layer_types.get(index).is_some_and(|kind| kind == LINEAR) {
                 layer.layer.mixer = MixerSpec::GatedDelta(delta);
             }
         })
         .with_experts(experts, sparse);
     Ok(DecoderSpec {
-        final_norm: Some(norm.one_plus()),
         // What predicts further tokens.
         names: Names { beside: &["mtp"], ..Names::new(table(config)) },
         router_logits: Some(config.output_router_logits),
