@@ -20,6 +20,7 @@ pub mod llava;
 pub mod modern;
 pub mod moe;
 pub mod seq2seq;
+pub mod speecht5;
 pub mod swin;
 pub mod t5;
 pub mod upernet;
