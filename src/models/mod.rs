@@ -20,6 +20,7 @@ pub mod modern;
 pub mod moe;
 pub mod multimodal;
 pub mod seq2seq;
+pub mod speecht5;
 pub mod swin;
 pub mod t5;
 pub mod upernet;

@@ -238,7 +238,7 @@ impl<E: Encoder, D: Decoder> Body for EncoderDecoder<E, D> {
         let (output, encoded, recorded) = self.encode(&inputs, cache.as_deref_mut())?;
         covers("attention_mask", encoded.mask.as_ref(), 0, encoded.hidden.size()[1])?;
         let batch = encoded.hidden.size()[0];
-        for name in ["decoder_input_ids", "decoder_inputs_embeds"] {
+        for name in ["decoder_input_ids", "decoder_inputs_embeds", "decoder_input_values"] {
             match inputs.get(name).map(|tensor| tensor.size()[0]) {
                 Some(rows) if rows != batch => {
                     return Err(Error::input(name, format!("has a batch of {rows}, what was encoded has {batch}")));
