@@ -12,6 +12,7 @@ Options (`[inputs]` of an entry, or `[inputs.cases.<case>]`):
     null         fields of the config that are null, which an entry's tables cannot say
     tiny         what the case of a class changes about the entry's `[tiny]`, as `tiny` of an extra case does
     ranges       {pattern of checkpoint names = [low, high]} for weights that the general rule does not suit
+    greedy       true where an extra case shows greedy decoding as well
     greedy_position_ids
                  true where `generate` counts positions otherwise than the model itself (RoBERTa): follow `generate`
     own_tensors  {name = other name}: tensors that a checkpoint holds beside the one they are tied to by default

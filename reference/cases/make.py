@@ -79,8 +79,9 @@ class Decoded:
 
 
 def decode(subject: Subject, tasks: tuple[str, ...]) -> Decoded:
-    """Decodes greedily, if the class generates and one of `tasks` is to."""
-    if not GENERATING & set(tasks) or not subject.model.can_generate():
+    """Decodes greedily, if the class generates and one of `tasks`, or the option, asks for it."""
+    shown = GENERATING & set(tasks) or subject.context.options.get("greedy", False)
+    if not shown or not subject.model.can_generate():
         return Decoded({})
     prompt = prompt_ids(subject.context)
 

@@ -12,8 +12,7 @@
 //! - where tokens stand: [`PositionRule`];
 //! - which tokens see each other: [`MaskRule`].
 //!
-//! Each architecture has a file that says what it chooses: [`llava`], [`paligemma`], [`idefics3`], [`qwen2_audio`],
-//! [`qwen2_vl`].
+//! Each architecture has a file that says what it chooses: `llava`, `paligemma`, `idefics3`, `qwen2_audio`, `qwen2_vl`.
 
 mod grids;
 mod idefics3;
