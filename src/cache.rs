@@ -69,6 +69,9 @@ pub struct Cache {
     pub memory: Option<Tensor>,
     /// Which of them are no padding, `[batch, source]`; `None` where all are real.
     pub encoded_mask: Option<Tensor>,
+    /// How much further the positions of a row are than its number of tokens, `[batch, 1]`, where images took other
+    /// positions than their tokens would count; `None` where positions count tokens.
+    pub position_offset: Option<Tensor>,
 }
 
 impl Cache {

@@ -12,6 +12,7 @@ Options (`[inputs]` of an entry, or `[inputs.cases.<case>]`):
     null         fields of the config that are null, which an entry's tables cannot say
     tiny         what the case of a class changes about the entry's `[tiny]`, as `tiny` of an extra case does
     ranges       {pattern of checkpoint names = [low, high]} for weights that the general rule does not suit
+    greedy       true where an extra case shows greedy decoding as well
     greedy_position_ids
                  true where `generate` counts positions otherwise than the model itself (RoBERTa): follow `generate`
     own_tensors  {name = other name}: tensors that a checkpoint holds beside the one they are tied to by default
@@ -77,6 +78,11 @@ class Context:
         return next((part for part in parts if isinstance(part, PreTrainedConfig)), self.config)
 
     @property
+    def audio(self) -> Any:
+        """The config of the audio encoder, or of the whole model."""
+        return getattr(self.config, "audio_config", None) or self.config
+
+    @property
     def main_input(self) -> str:
         """The argument that carries the data: `input_ids`, `pixel_values`, `input_values` or `input_features`."""
         names = inspect.signature(self.model.forward).parameters
@@ -92,7 +98,8 @@ class Context:
         """Tokens of a row: room for an image, where there is one, beside the padding."""
         if "length" in self.options:
             return self.options["length"]
-        return (image_tokens(self) + 2) * 3 // 2 + 1 if takes_images(self) else 6
+        count = max(len(placeholders(self, row)) for row in range(self.batch))
+        return (count + 2) * 3 // 2 + 1 if count else 6
 
     @property
     def choices(self) -> int | None:
@@ -158,11 +165,21 @@ def takes_images(context: Context) -> bool:
     return marked and "pixel_values" in inspect.signature(context.model.forward).parameters
 
 
+def placeholders(context: Context, row: int) -> list[int | None]:
+    """What stands for images, video or audio among the tokens of a row; None for each token of text between them."""
+    if own := builders.PLACEHOLDERS.get(context.config.model_type):
+        return own(context, row)
+    return [context.config.image_token_id] * image_tokens(context) if takes_images(context) else []
+
+
 def place_images(context: Context, ids: torch.Tensor) -> torch.Tensor:
-    """Puts the image tokens of one image into each row, at the end but for two tokens."""
-    if takes_images(context):
-        count = image_tokens(context)
-        ids[:, -count - 2 : -2] = context.config.image_token_id
+    """Puts what stands for images, video or audio into each row, two tokens away from the end that is not padded."""
+    for row in range(len(ids)):
+        tokens = placeholders(context, row)
+        start = 2 if context.padding == "right" else ids.shape[-1] - len(tokens) - 2
+        for place, token in enumerate(tokens, start):
+            if token is not None:
+                ids[row, ..., place] = token
     return ids
 
 
@@ -220,8 +237,8 @@ def bool_masked_pos(context: Context) -> torch.Tensor:
 
 def input_features(context: Context) -> torch.Tensor:
     """Log-mel frames."""
-    frames = context.options.get("frames", 2 * getattr(context.config, "max_source_positions", 10))
-    shape = [context.batch, context.config.num_mel_bins, frames]
+    frames = context.options.get("frames", 2 * getattr(context.audio, "max_source_positions", 10))
+    shape = [context.batch, context.audio.num_mel_bins, frames]
     return draw(context.seed, "input.input_features", shape, -1.5, 1.5).float()
 
 
@@ -310,15 +327,22 @@ def attention_shape(context: Context) -> list[int]:
     return context.shape
 
 
+def builder(context: Context, argument: str) -> Builder | None:
+    """What builds this argument, if anything does."""
+    return builders.OWN.get(context.config.model_type, {}).get(argument) or BUILDERS.get(argument)
+
+
 def passes(context: Context, argument: str) -> bool:
     """Whether the case passes this argument to `forward`."""
     parameters = inspect.signature(context.model.forward).parameters
-    if argument not in parameters or argument not in BUILDERS or argument in context.options.get("omit", ()):
+    if argument not in parameters or not builder(context, argument) or argument in context.options.get("omit", ()):
         return False
     if argument in context.options.get("add", ()):
         return True
     if argument in ON_REQUEST:
         return False
+    if argument in builders.OWN.get(context.config.model_type, {}):
+        return True
     if argument in builders.DEFAULT:
         return builders.DEFAULT[argument](context)
     match argument:
@@ -338,7 +362,15 @@ def passes(context: Context, argument: str) -> bool:
 def build(context: Context) -> dict[str, torch.Tensor]:
     """The tensors that the case passes to `forward`."""
     parameters = inspect.signature(context.model.forward).parameters
-    return {name: BUILDERS[name](context).contiguous() for name in parameters if passes(context, name)}
+    passed = {name: builder(context, name) for name in parameters if passes(context, name)}
+    return {name: build(context).contiguous() for name, build in passed.items() if build}
+
+
+def growing(context: Context, ids: torch.Tensor, prompt: int) -> dict[str, torch.Tensor]:
+    """The arguments that follow the ids in greedy decoding, of which the first `prompt` are given."""
+    own = builders.GROWING.get(context.config.model_type, {})
+    parameters = inspect.signature(context.model.forward).parameters
+    return {name: grow(context, ids, prompt) for name, grow in own.items() if name in parameters}
 
 
 def python_arguments(context: Context, traced: bool) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from transformers import CONFIG_MAPPING
 
 from . import checkpoint, run
 from .entry import GENERATING, CaseSpec, Entry
-from .inputs import TEXT_ARGUMENTS, Context, build, prompt_ids, python_arguments
+from .inputs import TEXT_ARGUMENTS, Context, build, growing, prompt_ids, python_arguments
 from .shrink import config_for
 
 Tensors = dict[str, torch.Tensor]
@@ -78,18 +79,24 @@ class Decoded:
 
 
 def decode(subject: Subject, tasks: tuple[str, ...]) -> Decoded:
-    """Decodes greedily, if the class generates and one of `tasks` is to."""
-    if not GENERATING & set(tasks) or not subject.model.can_generate():
+    """Decodes greedily, if the class generates and one of `tasks`, or the option, asks for it."""
+    shown = GENERATING & set(tasks) or subject.context.options.get("greedy", False)
+    if not shown or not subject.model.can_generate():
         return Decoded({})
     prompt = prompt_ids(subject.context)
-    others = {name: value for name, value in subject.inputs.items() if name not in TEXT_ARGUMENTS}
+
+    def follow(ids: torch.Tensor) -> Tensors:
+        return growing(subject.context, ids, prompt.shape[1])
+
+    apart = TEXT_ARGUMENTS | set(follow(prompt))
+    others = {name: value for name, value in subject.inputs.items() if name not in apart}
     counted = subject.context.options.get("greedy_position_ids", False)
-    ids, margin = run.greedy(subject.model, prompt, others, NEW_TOKENS, counted)
+    ids, margin = run.greedy(subject.model, prompt, others, NEW_TOKENS, counted, follow)
     if margin == 0:
         return Decoded({}, margin)
     # Speech models bring a `generate` of their own, with rules beyond greedy decoding.
     if margin > MARGIN and "input_ids" in subject.inputs and "encoder_outputs" not in others:
-        library = run.generated_by_library(subject.model, prompt, others, NEW_TOKENS)
+        library = run.generated_by_library(subject.model, prompt, others | follow(prompt), NEW_TOKENS)
         if not torch.equal(library, ids):
             raise ValueError(f"generate gives {library.tolist()}, decoding without a cache {ids.tolist()}")
     return Decoded({"input.prompt_ids": prompt, "output.generated_ids": ids}, margin)
@@ -133,9 +140,16 @@ def observe(subject: Subject, seed: int, decoded: Decoded) -> tuple[Tensors, dic
     return tensors, facts
 
 
+def class_named(name: str, model_type: str) -> Any:
+    """The class of transformers; a few towers stand in their modules alone."""
+    if hasattr(transformers, name):
+        return getattr(transformers, name)
+    return getattr(import_module(CONFIG_MAPPING[model_type].__module__.replace("configuration_", "modeling_")), name)
+
+
 def from_entry(entry: Entry, spec: CaseSpec, folder: Path) -> dict[str, Any]:
     """Makes a case of an entry: drawn weights, small sizes. Returns case.json."""
-    model_class = getattr(transformers, spec.class_name)
+    model_class = class_named(spec.class_name, entry.model_type)
     tiny = spec.tiny | dict.fromkeys(spec.inputs.get("null", ()))
     config = config_for(model_class, CONFIG_MAPPING[entry.model_type], tiny, spec.shallow)
     hub_names = spec.inputs.get("hub_names", ())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -175,14 +175,20 @@ def moved(before: torch.Tensor, after: torch.Tensor) -> bool:
 
 
 def greedy(
-    model: Any, prompt: torch.Tensor, others: Tensors, new_tokens: int, counted: bool
+    model: Any,
+    prompt: torch.Tensor,
+    others: Tensors,
+    new_tokens: int,
+    counted: bool,
+    follow: Callable[[torch.Tensor], Tensors] = lambda ids: {},
 ) -> tuple[torch.Tensor, float]:
     """Greedy decoding without cache: the ids, and the smallest gap between the best and the second-best logit.
 
     With `counted`, positions are passed counted from 0, as `generate` does even for models whose own begin elsewhere.
-    The gap is 0 as well where decoding comes upon the token of an image, which nothing can stand for.
+    `follow` gives further arguments for the ids so far. The gap is 0 as well where decoding comes upon a token that stands
+    for an image, video or audio, as nothing can.
     """
-    image = getattr(model.config, "image_token_id", None)
+    media = {getattr(model.config, f"{kind}_token_id", None) for kind in ("image", "video", "audio")}
     encodes = model.config.is_encoder_decoder
     text = encodes and "input_ids" in inspect.signature(model.forward).parameters
     if text:
@@ -194,7 +200,7 @@ def greedy(
         if text:
             arguments = {"input_ids": prompt, "decoder_input_ids": ids}
         else:
-            arguments = {"decoder_input_ids" if encodes else "input_ids": ids}
+            arguments = {"decoder_input_ids" if encodes else "input_ids": ids} | follow(ids)
         if counted:
             arguments["position_ids"] = torch.arange(ids.shape[1]).expand(ids.shape)
         with torch.no_grad():
@@ -202,7 +208,7 @@ def greedy(
         best = logits.topk(2).values
         margin = min(margin, (best[:, 0] - best[:, 1]).min().item())
         chosen = logits.argmax(-1, keepdim=True)
-        if image is not None and (chosen == image).any():
+        if media & set(chosen.flatten().tolist()):
             return ids, 0.0
         ids = torch.cat([ids, chosen], dim=-1)
     return ids, margin

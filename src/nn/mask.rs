@@ -85,6 +85,22 @@ impl Mask {
         })
     }
 
+    /// The same, and tokens of one block see each other both ways: `blocks` (`[batch, queries]`) numbers those of the new
+    /// tokens, -1 where a token is in none. Padding of `attention_mask` (`[batch, past + queries]`) stays unseen.
+    pub fn with_blocks(self, blocks: &Tensor, attention_mask: Option<&Tensor>, past: i64) -> Self {
+        let queries = blocks.size()[1];
+        let Some(allowed) = self.allowed(queries, past + queries, blocks) else { return self };
+        let earlier = Tensor::full([blocks.size()[0], past], -1, (blocks.kind(), blocks.device()));
+        let keys = Tensor::cat(&[&earlier, blocks], 1).unsqueeze(1);
+        let block = blocks.unsqueeze(-1);
+        let together = block.eq_tensor(&keys).logical_and(&block.ge(0)).unsqueeze(1);
+        let allowed = allowed.logical_or(&together);
+        Self::Allowed(match real_tokens(attention_mask) {
+            Some(real) => allowed.logical_and(&real),
+            None => allowed,
+        })
+    }
+
     /// The mask as a boolean tensor, or `None` where everything is allowed.
     pub fn allowed(&self, queries: i64, keys: i64, like: &Tensor) -> Option<Tensor> {
         match self {

@@ -183,6 +183,28 @@ impl PatchEmbedding {
         })
     }
 
+    /// `[batch, channels, height, width]` to `[batch, patches, hidden]`, of images of any size, which may be padded on the
+    /// right and at the bottom: `real` (`[batch, rows, columns]`) says which patches are not. Each takes the learned
+    /// position that lies where it does in what is real of its image (NaViT; Dehghani et al., 2023).
+    pub fn forward_within(&self, image: &Tensor, real: &Tensor) -> Tensor {
+        let patches = self.projection.forward(image).flatten(2, -1).transpose(1, 2);
+        let Some(table) = &self.positions else { return patches };
+        let options = (Kind::Float, image.device());
+        let [side, _] = self.spec.grid(self.spec.image);
+        let step = 1.0 / side as f64;
+        let bounds = Tensor::arange_start_step(step, 1.0, step, options);
+        // Where along the first row, or column, every patch begins, as a part of the whole.
+        let buckets = |line: Tensor| {
+            let steps = line.sum_dim_intlist([1].as_slice(), true, Kind::Int64).to_kind(Kind::Float).reciprocal();
+            let begins = Tensor::arange(line.size()[1], options) * steps;
+            begins.clamp_max(1.0 - 1e-6).bucketize(&bounds, false, true)
+        };
+        let (rows, columns) = (buckets(real.select(2, 0)), buckets(real.select(1, 0)));
+        let positions = (rows.unsqueeze(2) * side + columns.unsqueeze(1)).flatten(1, 2);
+        let positions = positions.masked_fill(&real.flatten(1, 2).logical_not(), 0);
+        patches + Tensor::embedding(table, &positions, -1, false, false)
+    }
+
     /// What is added to the input of each layer that has positions of its own, `[1, tokens + patches + after, hidden]`
     /// each, for an image of height and width `given`.
     ///

@@ -31,8 +31,8 @@ pub struct Rotation {
 }
 
 impl Rotation {
-    /// The rotation of tokens at `positions` (`[batch or 1, tokens]`) with one inverse frequency per pair;
-    /// `attention_factor` scales queries and keys. Tables are computed in float and returned in `kind`.
+    /// The rotation of tokens at `positions` (`[batch or 1, tokens]`, or one for each pair, `[…, pairs]`) with one inverse
+    /// frequency per pair; `attention_factor` scales queries and keys. Tables are computed in float and returned in `kind`.
     pub fn new(
         positions: &Tensor,
         inverse_frequencies: &Tensor,
@@ -40,7 +40,8 @@ impl Rotation {
         pairing: Pairing,
         kind: Kind,
     ) -> Self {
-        let angles = positions.unsqueeze(-1).to_kind(Kind::Float) * inverse_frequencies;
+        let positions = if positions.dim() == 2 { positions.unsqueeze(-1) } else { positions.shallow_clone() };
+        let angles = positions.to_kind(Kind::Float) * inverse_frequencies;
         let (cos, sin) = (angles.cos() * attention_factor, angles.sin() * attention_factor);
         let pairs = |first: &Tensor, second: &Tensor| match pairing {
             Pairing::Half => Tensor::cat(&[first, second], -1),
@@ -88,6 +89,9 @@ pub struct RopeSpec {
     pub scaling: RopeScaling,
     /// Which elements form a pair.
     pub pairing: Pairing,
+    /// Which of a token's positions rotates each pair, where it has several (time, height, width, say); empty where it
+    /// has one.
+    pub axes: Vec<i64>,
 }
 
 /// How frequencies are changed for contexts longer than those of the pretraining.
@@ -145,9 +149,33 @@ pub enum RopeScaling {
         /// Pairs that are rotated.
         rotated: i64,
     },
+    /// Each of several axes has a series of its own, over as many pairs as the others.
+    Axial {
+        /// How many axes.
+        axes: i64,
+    },
 }
 
 impl RopeSpec {
+    /// For tokens on a grid: the first half of the pairs of a head `width` wide rotates by the row, the other half, with
+    /// the same frequencies, by the column.
+    pub fn grid(theta: f64, width: i64) -> Self {
+        let axes = [0, 1].map(|axis| vec![axis; (width / 4) as usize]).concat();
+        Self { theta, width, scaling: RopeScaling::Axial { axes: 2 }, pairing: Pairing::Half, axes }
+    }
+
+    /// The same for tokens with three positions, in time, height and width: pairs rotate by each in turn, in sections of
+    /// as many pairs as `sections` says (M-RoPE; Wang et al., 2024).
+    pub fn sectioned(self, sections: &[i64]) -> Self {
+        let of = |(index, pairs): (i64, &i64)| vec![index % 3; usize::try_from(*pairs).unwrap_or(0)];
+        Self { axes: (0..).zip(sections).flat_map(of).collect(), ..self }
+    }
+
+    /// How many positions a token has.
+    pub fn positions(&self) -> i64 {
+        self.axes.iter().max().map_or(1, |axis| axis + 1)
+    }
+
     /// The same with neighbours as pairs.
     pub fn interleaved(self) -> Self {
         Self { pairing: Pairing::Interleaved, ..self }
@@ -196,6 +224,11 @@ impl RopeSpec {
                 let still = Tensor::zeros([self.width / 2 - rotated], (Kind::Float, device));
                 Tensor::cat(&[rotating, still], 0) / *factor
             }
+            RopeScaling::Axial { axes } => {
+                let width = self.width / axes;
+                let exponents = Tensor::arange_start_step(0, width, 2, (Kind::Float, device)) / width as f64;
+                powers(&exponents).reciprocal().repeat([*axes])
+            }
         }
     }
 
@@ -230,9 +263,15 @@ impl Rope {
         Self { spec, frequencies }
     }
 
-    /// The rotation of tokens at `positions` (`[batch or 1, tokens]`), in `kind`.
+    /// The rotation of tokens at `positions` (`[batch or 1, tokens]`, or `[axes, batch or 1, tokens]` where they have
+    /// several; one stands for all), in `kind`.
     pub fn at(&self, positions: &Tensor, kind: Kind) -> Rotation {
+        let of_pairs = (positions.dim() == 3).then(|| {
+            let axes = Tensor::from_slice(&self.spec.axes).to_device(positions.device());
+            positions.index_select(0, &axes).permute([1, 2, 0])
+        });
         let rotation = |frequencies: &Tensor| {
+            let positions = of_pairs.as_ref().unwrap_or(positions);
             Rotation::new(positions, frequencies, self.spec.attention_factor(), self.spec.pairing, kind)
         };
         let length = self.spec.fixed_up_to().map(|fixed| (fixed, positions.max().int64_value(&[]) + 1));

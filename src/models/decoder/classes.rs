@@ -102,6 +102,11 @@ pub struct Vocabulary {
 }
 
 impl Vocabulary {
+    /// `head`, whose logits approach `softcap` where there is such a bound.
+    pub fn new(head: Linear, softcap: Option<f64>) -> Self {
+        Self { head, scale: None, softcap, balance: None }
+    }
+
     /// `[…, hidden]` to `[…, vocabulary]`.
     pub fn forward(&self, hidden: &Tensor) -> Tensor {
         let logits = self.head.forward(hidden);

@@ -446,6 +446,11 @@ impl DecoderBody {
                         true => Mask::causal(attention_mask, tokens, past, *window, x),
                         false => Mask::near(attention_mask, tokens, past, *window, x),
                     };
+                    // For models that put images between the tokens: those of one see each other.
+                    let mask = match inputs.get("block_sequence_ids") {
+                        Some(blocks) => mask.with_blocks(blocks, attention_mask, past),
+                        None => mask,
+                    };
                     let memory_mask = Mask::padding(inputs.get("encoder_attention_mask"));
                     let context = Context::new(mask, inputs).with_memory(memory, memory_mask);
                     match rope {
@@ -478,7 +483,10 @@ impl Body for DecoderBody {
         ];
         if spec.positions.is_some() || spec.layers.iter().any(|layer| layer.rope.is_some()) {
             let positions = most.map_or(Values::Integer, Values::Ids);
-            arguments.push(Argument::optional("position_ids", positions, &[Broadcast("batch"), tokens]));
+            let axes = spec.layers.iter().flat_map(|layer| &layer.rope).map(RopeSpec::positions).max();
+            let several = axes.filter(|axes| *axes > 1).map(Exactly);
+            let shape: Vec<_> = several.into_iter().chain([Broadcast("batch"), tokens]).collect();
+            arguments.push(Argument::optional("position_ids", positions, &shape));
         }
         if spec.token_types {
             let ids = Values::Ids(spec.vocab_size);

@@ -40,6 +40,7 @@ pub fn spec(config: &GptjConfig) -> Result<DecoderSpec> {
         width: config.rotary_dim,
         scaling: RopeScaling::None,
         pairing: Pairing::Interleaved,
+        axes: Vec::new(),
     };
     let mut layer = config.layer();
     layer.arrangement = Arrangement::Parallel;

@@ -26,6 +26,6 @@ pub use granite::{Granite, GraniteConfig};
 pub use mistral::{Mistral, MistralConfig, spec as mistral};
 pub use olmo::{Olmo2, Olmo2Config};
 pub use phi::{Phi3, Phi3Config};
-pub use qwen::{Qwen2, Qwen2Config, Qwen3, Qwen3Config};
+pub use qwen::{Qwen2, Qwen2Config, Qwen3, Qwen3Config, qwen2};
 pub use smollm::{SmolLm3, SmolLm3Config};
 pub use stablelm::{StableLm, StableLmConfig};

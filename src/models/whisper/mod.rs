@@ -4,7 +4,7 @@ mod config;
 
 pub use config::WhisperConfig;
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 use tch_transformers_native::Weight;
 
 use super::seq2seq::{
@@ -14,8 +14,8 @@ use crate::inputs::{Argument, Dim, Values};
 use crate::model::{Architecture, Generation, Head, Module};
 use crate::nn::heads::{Bare, Body, Features, Headed, LayerSum, NextToken, ProjectedMean};
 use crate::nn::{
-    Activation, AttentionSpec, Biases, Context, Conv, ConvSpec, Embedding, LayerSpec, Linear, Mask, MlpSpec, NormSpec,
-    Stack, StackSpec,
+    Activation, AttentionSpec, Biases, Context, Conv, ConvSpec, Embedding, LayerSpec, Linear, Mask, MlpSpec, Norm,
+    NormKind, NormScale, NormSpec, Stack, StackSpec,
 };
 use crate::tasks;
 use crate::weights::Weights;
@@ -29,55 +29,103 @@ impl Architecture for Whisper {
     type Config = WhisperConfig;
 }
 
-/// Layers that normalise their input, whose keys have no bias.
-fn stack(config: &WhisperConfig, (layers, heads, intermediate): (i64, i64, i64), cross: bool) -> StackSpec {
-    let attention =
-        AttentionSpec { bias: Biases { k: false, ..Biases::ALL }, ..AttentionSpec::even(config.d_model, heads) };
-    let mlp = MlpSpec::plain(config.d_model, intermediate, config.activation_function);
-    let norm = NormSpec::layer(1e-5);
-    let layer = LayerSpec { cross: cross.then_some(attention), ..LayerSpec::new(attention, mlp, norm) };
-    StackSpec { layers: vec![layer; layers as usize], final_norm: Some(norm) }
+/// A layer that normalises its input, whose keys have no bias.
+fn layer(hidden: i64, (heads, intermediate): (i64, i64), activation: Activation, cross: bool) -> LayerSpec {
+    let attention = AttentionSpec { bias: Biases { k: false, ..Biases::ALL }, ..AttentionSpec::even(hidden, heads) };
+    let mlp = MlpSpec::plain(hidden, intermediate, activation);
+    LayerSpec { cross: cross.then_some(attention), ..LayerSpec::new(attention, mlp, NORM) }
 }
 
-/// Two convolutions over mel frames, of which the second halves them, positions, and the encoder's layers.
-#[derive(Debug)]
-pub struct WhisperEncoder {
-    bands: i64,
-    /// Frames of the input: it takes this many and no others.
-    frames: i64,
-    convolutions: [Conv<1>; 2],
-    positions: Embedding,
-    stack: Stack,
-    all_layers: bool,
+const NORM: NormSpec = NormSpec { kind: NormKind::Layer, eps: 1e-5, scale: NormScale::Weight, bias: true };
+
+/// What an encoder of mel frames is made of.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FrameEncoderSpec {
+    /// Mel bands of a frame.
+    pub bands: i64,
+    /// Width of the hidden states.
+    pub hidden: i64,
+    /// Number of layers.
+    pub layers: i64,
+    /// Attention heads per layer.
+    pub heads: i64,
+    /// Width of the feed-forward layers.
+    pub intermediate: i64,
+    /// Activation of the feed-forward layers.
+    pub activation: Activation,
+    /// Length of the position table, half the frames of the input.
+    pub positions: i64,
+    /// Whether tokens can be masked; a mask is accepted and has no influence where not.
+    pub masked: bool,
+    /// Whether every two tokens become their mean before the last norm.
+    pub pooled: bool,
 }
 
-impl WhisperEncoder {
-    /// Loads the encoder from the root of the base model's weights.
-    fn load(config: &WhisperConfig, weights: &Weights) -> Self {
-        let weights = weights.at("encoder").named(bart_layer_names());
-        let width = config.d_model;
-        let first = ConvSpec { padding: [1], ..ConvSpec::new(config.num_mel_bins, width, [3]) };
-        let second = ConvSpec { padding: [1], stride: [2], ..ConvSpec::new(width, width, [3]) };
-        let layers = (config.encoder_layers, config.encoder_attention_heads, config.encoder_ffn_dim);
+impl FrameEncoderSpec {
+    /// Whisper's encoder.
+    fn whisper(config: &WhisperConfig) -> Self {
         Self {
             bands: config.num_mel_bins,
-            frames: 2 * config.max_source_positions,
-            convolutions: [Conv::load(&weights.at("conv1"), first), Conv::load(&weights.at("conv2"), second)],
-            positions: Embedding::load(&weights.at("embed_positions"), config.max_source_positions, width),
-            stack: Stack::load(&weights, &stack(config, layers, false)),
-            all_layers: false,
+            hidden: config.d_model,
+            layers: config.encoder_layers,
+            heads: config.encoder_attention_heads,
+            intermediate: config.encoder_ffn_dim,
+            activation: config.activation_function,
+            positions: config.max_source_positions,
+            masked: false,
+            pooled: false,
         }
     }
 }
 
-impl Body for WhisperEncoder {
+/// Two convolutions over mel frames, of which the second halves them, positions, and the encoder's layers.
+#[derive(Debug)]
+pub struct FrameEncoder {
+    spec: FrameEncoderSpec,
+    convolutions: [Conv<1>; 2],
+    positions: Embedding,
+    stack: Stack,
+    norm: Norm,
+    all_layers: bool,
+}
+
+impl FrameEncoder {
+    /// Loads `conv1`, `conv2`, `embed_positions`, `layers.N` and `layer_norm`.
+    pub fn load(spec: FrameEncoderSpec, weights: &Weights) -> Self {
+        let weights = weights.named(bart_layer_names());
+        let width = spec.hidden;
+        let first = ConvSpec { padding: [1], ..ConvSpec::new(spec.bands, width, [3]) };
+        let second = ConvSpec { padding: [1], stride: [2], ..ConvSpec::new(width, width, [3]) };
+        let layer = layer(width, (spec.heads, spec.intermediate), spec.activation, false);
+        let stack = StackSpec { layers: vec![layer; spec.layers as usize], final_norm: None };
+        Self {
+            convolutions: [Conv::load(&weights.at("conv1"), first), Conv::load(&weights.at("conv2"), second)],
+            positions: Embedding::load(&weights.at("embed_positions"), spec.positions, width),
+            stack: Stack::load(&weights, &stack),
+            norm: Norm::load(&weights.at("norm"), NORM, width),
+            all_layers: false,
+            spec,
+        }
+    }
+
+    /// Frames of the input: it takes this many and no others.
+    pub fn frames(&self) -> i64 {
+        2 * self.spec.positions
+    }
+}
+
+impl Body for FrameEncoder {
     fn arguments(&self) -> Vec<Argument> {
         use Dim::{Any, Exactly, Named};
-        let shape = [Named("batch"), Exactly(self.bands), Exactly(self.frames)];
+        let shape = [Named("batch"), Exactly(self.spec.bands), Exactly(self.frames())];
+        let mask = match self.spec.masked {
+            true => vec![Named("batch"), Exactly(1), Any, Exactly(self.spec.positions)],
+            // Silence is not masked; the feature extractor makes a mask all the same.
+            false => vec![Named("batch"), Any],
+        };
         vec![
             Argument::required("input_features", Values::Float, &shape),
-            // Silence is not masked; the feature extractor makes a mask all the same.
-            Argument::optional("attention_mask", Values::Mask, &[Named("batch"), Any]),
+            Argument::optional("attention_mask", Values::Mask, &mask),
         ]
     }
 
@@ -86,14 +134,27 @@ impl Body for WhisperEncoder {
         for conv in &self.convolutions {
             x = Activation::Gelu.apply(&conv.forward(&x));
         }
-        let x = x.permute([0, 2, 1]) + self.positions.rows(0, self.frames / 2);
-        let mut context = Context::new(Mask::None, inputs);
+        let x = x.permute([0, 2, 1]) + self.positions.rows(0, self.spec.positions);
+        let mask = match inputs.get("attention_mask").filter(|_| self.spec.masked) {
+            Some(mask) => Mask::Allowed(mask.to_kind(Kind::Bool)),
+            None => Mask::None,
+        };
+        let mut context = Context::new(mask, inputs);
         context.hidden_states |= self.all_layers;
-        Ok(Features::passed(self.stack.forward(x, &context, None).tied()))
+        let mut passed = self.stack.forward(x, &context, None);
+        if self.spec.pooled {
+            passed.last = passed.last.transpose(1, 2).avg_pool1d(2, 2, 0, false, true).transpose(1, 2);
+        }
+        passed.last = self.norm.forward(&passed.last);
+        Ok(Features::passed(passed.tied()))
+    }
+
+    fn width(&self) -> Option<i64> {
+        Some(self.spec.hidden)
     }
 }
 
-impl Encoder for WhisperEncoder {
+impl Encoder for FrameEncoder {
     fn memory_mask(&self, _: &Inputs) -> Option<Tensor> {
         None
     }
@@ -101,7 +162,8 @@ impl Encoder for WhisperEncoder {
 
 /// The decoder, from the root of the base model's weights.
 fn decoder(config: &WhisperConfig, weights: &Weights, names: DecoderNames) -> TextDecoder {
-    let layers = (config.decoder_layers, config.decoder_attention_heads, config.decoder_ffn_dim);
+    let sizes = (config.decoder_attention_heads, config.decoder_ffn_dim);
+    let layer = layer(config.d_model, sizes, config.activation_function, true);
     let spec = SideSpec {
         vocabulary: config.vocab_size,
         width: config.d_model,
@@ -110,17 +172,22 @@ fn decoder(config: &WhisperConfig, weights: &Weights, names: DecoderNames) -> Te
         scales_given: false,
         positions: PositionSpec::Learned { count: config.max_target_positions, offset: 0 },
         embedding_norm: None,
-        stack: stack(config, layers, true),
+        stack: StackSpec { layers: vec![layer; config.decoder_layers as usize], final_norm: Some(NORM) },
     };
     TextDecoder::load(spec, names, &weights.at("decoder"), None)
 }
 
-type WhisperBody = EncoderDecoder<WhisperEncoder, TextDecoder>;
+type WhisperBody = EncoderDecoder<FrameEncoder, TextDecoder>;
 
 fn body(config: &WhisperConfig, weights: &Weights) -> WhisperBody {
     let weights = weights.either(&["model", ""]);
     let decoder = decoder(config, &weights, DecoderNames::BESIDE_ENCODER.placed("decoder_position_ids"));
-    EncoderDecoder::new(WhisperEncoder::load(config, &weights), decoder, config.d_model)
+    EncoderDecoder::new(encoder(config, &weights), decoder, config.d_model)
+}
+
+/// The encoder, from the root of the base model's weights.
+fn encoder(config: &WhisperConfig, weights: &Weights) -> FrameEncoder {
+    FrameEncoder::load(FrameEncoderSpec::whisper(config), &weights.at("encoder"))
 }
 
 /// The language model's head, which has the table of the decoder's tokens unless the configuration says otherwise.
@@ -161,16 +228,16 @@ impl Head<tasks::TextGeneration> for Whisper {
 impl Head<tasks::AudioClassification> for Whisper {
     fn load(config: &WhisperConfig, weights: &Weights) -> Result<Box<dyn Module>> {
         let weighted = config.use_weighted_layer_sum;
-        let encoder = WhisperEncoder::load(config, &weights.either(&["model", ""]));
+        let encoder = encoder(config, &weights.either(&["model", ""]));
         let head = ProjectedMean::load(weights, config.d_model, config.classifier_proj_size, config.num_labels);
         let head = LayerSum::load(weights, weighted, config.encoder_layers, head).showing_layers();
-        Ok(Box::new(Headed::new(WhisperEncoder { all_layers: weighted, ..encoder }, head)))
+        Ok(Box::new(Headed::new(FrameEncoder { all_layers: weighted, ..encoder }, head)))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tch::{Device, Kind};
+    use tch::Device;
 
     use super::*;
     use crate::inputs::validate;

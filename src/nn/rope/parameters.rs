@@ -34,7 +34,7 @@ pub enum RopeType {
 #[serde(untagged)]
 pub enum RopeParameters {
     /// The same for all layers.
-    Same(RopeSettings),
+    Same(Box<RopeSettings>),
     /// For each type of layer its own; a type without any rotates nothing.
     ByType(BTreeMap<String, Option<RopeSettings>>),
 }
@@ -87,6 +87,9 @@ pub struct RopeSettings {
     /// Llama 3: the original length over this is where short wavelengths end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub high_freq_factor: Option<f64>,
+    /// How many pairs rotate by each of a token's positions in turn, where it has several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mrope_section: Option<Vec<i64>>,
 }
 
 fn default_theta() -> f64 {
@@ -111,7 +114,7 @@ impl<'de> Deserialize<'de> for RopeParameters {
                 .map_err(|error| D::Error::custom(format!("`{}`: {}", error.path(), error.inner())))
         };
         if !fields.values().any(Value::is_object) {
-            return settings(Value::Object(fields)).map(Self::Same);
+            return settings(Value::Object(fields)).map(Box::new).map(Self::Same);
         }
         let of_type = |(kind, value): (String, Value)| match value {
             Value::Null => Ok((kind, None)),
@@ -125,7 +128,7 @@ impl<'de> Deserialize<'de> for RopeParameters {
 impl RopeParameters {
     /// Unscaled frequencies of base `rope_theta` in all layers.
     pub fn plain(rope_theta: f64) -> Self {
-        Self::Same(RopeSettings::plain(rope_theta))
+        Self::Same(Box::new(RopeSettings::plain(rope_theta)))
     }
 
     /// Unscaled frequencies, of a base for each type of layer.
@@ -137,7 +140,7 @@ impl RopeParameters {
     /// The same rotating `share` of each head.
     pub fn partial(mut self, share: f64) -> Self {
         let settings: Vec<_> = match &mut self {
-            Self::Same(settings) => vec![settings],
+            Self::Same(settings) => vec![&mut **settings],
             Self::ByType(types) => types.values_mut().flatten().collect(),
         };
         settings.into_iter().for_each(|settings| settings.partial_rotary_factor = Some(share));
@@ -192,6 +195,7 @@ impl RopeSettings {
             long_factor: None,
             low_freq_factor: None,
             high_freq_factor: None,
+            mrope_section: None,
         }
     }
 
@@ -288,7 +292,7 @@ impl RopeSettings {
                 rotated: (share * head_dim as f64 / 2.0).floor() as i64,
             },
         };
-        Ok(RopeSpec { theta, width, scaling, pairing: Pairing::Half })
+        Ok(RopeSpec { theta, width, scaling, pairing: Pairing::Half, axes: Vec::new() })
     }
 
     /// What DeepSeek's models multiply the scale of scores by for stretched contexts, `mscale_all_dim` of YaRN squared;

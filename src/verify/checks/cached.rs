@@ -14,6 +14,7 @@ const TEXT: &[&str] = &[
     "input_ids",
     "attention_mask",
     "token_type_ids",
+    "mm_token_type_ids",
     "position_ids",
     "decoder_input_ids",
     "decoder_attention_mask",
