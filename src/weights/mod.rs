@@ -5,12 +5,14 @@ mod names;
 mod report;
 pub mod safetensors;
 mod seeded;
+mod shards;
 mod source;
 
 pub use loader::{LoadOptions, State, Weights};
 pub use names::{Layout, NameTable};
 pub use report::WeightsReport;
 pub use seeded::{SeededTensors, draw};
+pub use shards::Shards;
 pub use source::TensorSource;
 
 use tch::Kind;

@@ -7,6 +7,7 @@ use safetensors::tensor::{Dtype, Metadata, TensorView};
 use tch::{Kind, Tensor};
 use tch_transformers_native::MappedFile;
 
+use super::shards::TensorFile;
 use crate::{Error, Result};
 
 /// An open safetensors file: header parsed and checked, data mapped.
@@ -71,6 +72,24 @@ impl SafetensorsFile {
     /// Reads every tensor.
     pub fn tensors(&self) -> Result<BTreeMap<String, Tensor>> {
         self.names().into_iter().map(|name| Ok((name.clone(), self.tensor(&name)?))).collect()
+    }
+}
+
+impl TensorFile for SafetensorsFile {
+    fn names(&self) -> Vec<String> {
+        self.names()
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<i64>> {
+        self.shape(name)
+    }
+
+    fn kind(&self, name: &str) -> Option<Kind> {
+        self.kind(name)
+    }
+
+    fn tensor(&self, name: &str) -> Result<Tensor> {
+        self.tensor(name)
     }
 }
 
