@@ -2,6 +2,7 @@
 
 mod loader;
 mod names;
+mod pickle;
 mod report;
 pub mod safetensors;
 mod seeded;
@@ -10,6 +11,7 @@ mod source;
 
 pub use loader::{LoadOptions, State, Weights};
 pub use names::{Layout, NameTable};
+pub use pickle::TorchFile;
 pub use report::WeightsReport;
 pub use seeded::{SeededTensors, draw};
 pub use shards::Shards;

@@ -5,7 +5,10 @@ use std::path::Path;
 
 use tch::{Kind, Tensor};
 
-use super::{safetensors::SafetensorsFile, seeded::SeededTensors, shards::Shards};
+use super::pickle::TorchFile;
+use super::safetensors::SafetensorsFile;
+use super::seeded::SeededTensors;
+use super::shards::{Shards, TensorFile};
 use crate::{Error, Result};
 
 /// A set of named tensors that can be read one by one.
@@ -15,6 +18,8 @@ pub enum TensorSource {
     File(SafetensorsFile),
     /// Several files with an index.
     Sharded(Shards),
+    /// A memory-mapped file of `torch.save`.
+    Torch(TorchFile),
     /// Values drawn from a seed (`weights.json` of a reference case).
     Seeded(SeededTensors),
     /// Tensors in memory.
@@ -23,7 +28,8 @@ pub enum TensorSource {
 
 impl TensorSource {
     /// Opens the weights of a checkpoint or case folder: `model.safetensors`, else the files that
-    /// `model.safetensors.index.json` names, else `weights.json`.
+    /// `model.safetensors.index.json` names, else `pytorch_model.bin`, else the files that
+    /// `pytorch_model.bin.index.json` names, else `weights.json`.
     ///
     /// # Errors
     /// When there is none of them, or the first of them is damaged: an index that names a file outside the folder or one
@@ -36,12 +42,18 @@ impl TensorSource {
         if let Some(index) = found("model.safetensors.index.json") {
             return Ok(Self::Sharded(Shards::open(&index, SafetensorsFile::open)?));
         }
+        if let Some(file) = found("pytorch_model.bin") {
+            return Ok(Self::Torch(TorchFile::open(&file)?));
+        }
+        if let Some(index) = found("pytorch_model.bin.index.json") {
+            return Ok(Self::Sharded(Shards::open(&index, TorchFile::open)?));
+        }
         if let Some(seeded) = found("weights.json") {
             return Ok(Self::Seeded(SeededTensors::open(&seeded)?));
         }
         Err(Error::WeightsFile {
             path: directory.into(),
-            message: "holds none of model.safetensors, model.safetensors.index.json and weights.json".into(),
+            message: "holds none of model.safetensors, pytorch_model.bin, an index of either and weights.json".into(),
         })
     }
 
@@ -50,6 +62,7 @@ impl TensorSource {
         match self {
             Self::File(file) => file.names(),
             Self::Sharded(shards) => shards.names(),
+            Self::Torch(file) => file.names(),
             Self::Seeded(seeded) => seeded.names(),
             Self::Memory(tensors) => tensors.keys().cloned().collect(),
         }
@@ -60,6 +73,7 @@ impl TensorSource {
         match self {
             Self::File(file) => file.shape(name),
             Self::Sharded(shards) => shards.shape(name),
+            Self::Torch(file) => file.shape(name),
             Self::Seeded(seeded) => seeded.shape(name),
             Self::Memory(tensors) => tensors.get(name).map(Tensor::size),
         }
@@ -70,6 +84,7 @@ impl TensorSource {
         match self {
             Self::File(file) => file.kind(name),
             Self::Sharded(shards) => shards.kind(name),
+            Self::Torch(file) => file.kind(name),
             Self::Seeded(seeded) => seeded.kind(name),
             Self::Memory(tensors) => tensors.get(name).map(Tensor::kind),
         }
@@ -80,6 +95,7 @@ impl TensorSource {
         match self {
             Self::File(file) => file.tensor(name),
             Self::Sharded(shards) => shards.tensor(name),
+            Self::Torch(file) => file.tensor(name),
             Self::Seeded(seeded) => seeded.tensor(name),
             Self::Memory(tensors) => tensors
                 .get(name)
