@@ -67,6 +67,17 @@ impl State {
         self.stored.iter().map(|(name, stored)| (name.clone(), stored.assemble())).collect()
     }
 
+    /// One tensor as the checkpoint stores it.
+    pub fn tensor(&self, name: &str) -> Option<Tensor> {
+        self.stored.get(name).map(Stored::assemble)
+    }
+
+    /// The bytes that each tensor takes.
+    pub(super) fn sizes(&self) -> BTreeMap<&str, u64> {
+        let bytes = |(_, piece): &(i64, Weight)| (piece.numel() * piece.kind().elt_size_in_bytes()) as u64;
+        self.stored.iter().map(|(name, stored)| (name.as_str(), stored.pieces.iter().map(bytes).sum())).collect()
+    }
+
     /// The gradients that the last backward pass left, by checkpoint name; parameters it did not reach are absent.
     pub fn gradients(&self) -> BTreeMap<String, Tensor> {
         let gradient = |stored: &Stored| {

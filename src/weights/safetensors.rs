@@ -1,6 +1,7 @@
 //! Reading and writing safetensors files.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, Metadata, TensorView};
@@ -94,7 +95,17 @@ impl TensorFile for SafetensorsFile {
 }
 
 /// Writes `tensors` to `path`: first to a temporary name beside it, then renamed, so that a crash leaves the old file whole.
+///
+/// # Errors
+/// When a tensor is of a kind that safetensors lacks, or the file cannot be written.
 pub fn write(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+    let temporary = path.with_extension("safetensors.partial");
+    write_in_place(&temporary, tensors)?;
+    std::fs::rename(&temporary, path).map_err(|error| Error::io(path, error))
+}
+
+/// Writes `tensors` to `path` and waits until the disk has them.
+pub(super) fn write_in_place(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
     let unwritable = |message: String| Error::WeightsFile { path: path.into(), message };
     let mut bytes: Vec<(&String, Vec<u8>, Dtype, Vec<usize>)> = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
@@ -111,9 +122,8 @@ pub fn write(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
         .collect::<std::result::Result<Vec<_>, safetensors::SafeTensorError>>()
         .map_err(|error| unwritable(error.to_string()))?;
     let header = Some(HashMap::from([("format".to_owned(), "pt".to_owned())]));
-    let temporary = path.with_extension("safetensors.partial");
-    safetensors::serialize_to_file(views, header, &temporary).map_err(|error| unwritable(error.to_string()))?;
-    std::fs::rename(&temporary, path).map_err(|error| Error::io(path, error))
+    safetensors::serialize_to_file(views, header, path).map_err(|error| unwritable(error.to_string()))?;
+    File::open(path).and_then(|file| file.sync_all()).map_err(|error| Error::io(path, error))
 }
 
 fn kind(dtype: Dtype) -> Option<Kind> {

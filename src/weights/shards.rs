@@ -15,7 +15,7 @@ use crate::{Error, Result};
 const LARGEST_INDEX: u64 = 64 << 20;
 
 /// Files that a checkpoint may have at most; the largest known have a few hundred.
-const MOST_SHARDS: usize = 10_000;
+pub(super) const MOST_SHARDS: usize = 10_000;
 
 /// One file with named tensors.
 pub(super) trait TensorFile: Debug {
