@@ -175,6 +175,23 @@ pub fn divides(model_type: &str, (whole, size): (&str, i64), (part, by): (&str, 
     Err(Error::config(model_type, whole, format!("{size} must be a multiple of `{part}` ({by})")))
 }
 
+/// Checks lists that describe the same layers: as long as the first, not empty, and positive.
+pub fn same_length(model_type: &str, first: (&str, &[i64]), others: &[(&str, &Vec<i64>)]) -> Result<()> {
+    let (name, sizes) = first;
+    if sizes.is_empty() {
+        return Err(Error::config(model_type, name, "must not be empty"));
+    }
+    positive(model_type, &sizes.iter().map(|size| (name, *size)).collect::<Vec<_>>())?;
+    for (other, values) in others {
+        if values.len() != sizes.len() {
+            let message = format!("has {} values, `{name}` has {}", values.len(), sizes.len());
+            return Err(Error::config(model_type, *other, message));
+        }
+        positive(model_type, &values.iter().map(|value| (*other, *value)).collect::<Vec<_>>())?;
+    }
+    Ok(())
+}
+
 /// One number or several.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(untagged)]

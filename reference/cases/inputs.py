@@ -5,8 +5,10 @@ Options (`[inputs]` of an entry, or `[inputs.cases.<case>]`):
     batch, length, decoder_length, samples, frames, height, width, choices, negatives, prompt_length
     text_batch   rows of text where they differ from those of images
     padding      "left", "right" or "none": where row 1 of the batch is padded
+    image_tokens tokens that stand for one image where they are not those of a square grid and a class token
     add, omit    arguments to pass, or not to pass, in spite of the defaults
     python       arguments that are no tensors
+    states       true where `input_values` are hidden states of `length` tokens
     null         fields of the config that are null, which an entry's tables cannot say
     tiny         what the case of a class changes about the entry's `[tiny]`, as `tiny` of an extra case does
     ranges       {pattern of checkpoint names = [low, high]} for weights that the general rule does not suit
@@ -142,7 +144,9 @@ def plain_ids(context: Context, name: str, shape: list[int]) -> torch.Tensor:
 
 
 def image_tokens(context: Context) -> int:
-    """How many image tokens stand for one image."""
+    """How many image tokens stand for one image; without the option, that of a tower with a class token."""
+    if "image_tokens" in context.options:
+        return context.options["image_tokens"]
     size, patch = context.vision.image_size, context.vision.patch_size
     strategy = getattr(context.config, "vision_feature_select_strategy", "default")
     return (size // patch) ** 2 + (1 if strategy == "full" else 0)
@@ -222,7 +226,9 @@ def input_features(context: Context) -> torch.Tensor:
 
 
 def spectrogram(context: Context) -> list[int] | None:
-    """Frames and bins of a spectrogram, where a model takes one under the name of raw audio."""
+    """Frames and bins of what is no raw audio, but goes by its name: of a spectrogram, or of hidden states."""
+    if context.options.get("states"):
+        return [context.length, context.config.hidden_size]
     bins, frames = (getattr(context.config, key, None) for key in ("num_mel_bins", "max_length"))
     return [frames, bins] if frames and bins else None
 

@@ -66,8 +66,9 @@ def flatten(value: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def forward(model: Any, inputs: Tensors, python_inputs: Mapping[str, Any]) -> Tensors:
-    """Outputs by name."""
-    return dict(flatten(model(**inputs, **python_inputs)))
+    """Outputs by name. Only vocoders return a tensor as it is; it is called a waveform."""
+    outputs = model(**inputs, **python_inputs)
+    return dict(flatten({"waveform": outputs} if isinstance(outputs, torch.Tensor) else outputs))
 
 
 def cast(inputs: Tensors) -> Tensors:

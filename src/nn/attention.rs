@@ -1,7 +1,7 @@
 use tch::{Kind, Tensor};
 use tch_transformers_native::Weight;
 
-use super::{Linear, Mask, Norm, NormSpec, Rotation};
+use super::{Linear, Mask, Norm, NormSpec, RelativePositions, Rotation};
 use crate::cache::KeyValues;
 use crate::weights::Weights;
 
@@ -159,6 +159,9 @@ pub struct Attend<'a> {
     pub positions: Option<&'a Tensor>,
     /// Added to what the keys of another sequence are made of.
     pub memory_positions: Option<&'a Tensor>,
+    /// Keys of the distances between tokens, `head_dim` wide, whose products with the queries are added to the scores of
+    /// self-attention in place of `bias` (Shaw et al., 2018).
+    pub relative: Option<&'a RelativePositions>,
     /// Whether the attention weights are wanted.
     pub weights: bool,
 }
@@ -166,7 +169,15 @@ pub struct Attend<'a> {
 impl Attend<'_> {
     /// To all keys alike.
     pub fn all() -> Self {
-        Self { mask: &Mask::None, bias: None, rotation: None, positions: None, memory_positions: None, weights: false }
+        Self {
+            mask: &Mask::None,
+            bias: None,
+            rotation: None,
+            positions: None,
+            memory_positions: None,
+            relative: None,
+            weights: false,
+        }
     }
 }
 
@@ -283,7 +294,11 @@ impl Attention {
             Some(past) => past.append(&k, &v),
             None => (k, v),
         };
-        let bias = content.map(|content| content(&q, &k));
+        let bias = match (content, attend.relative) {
+            (Some(content), _) => Some(content(&q, &k)),
+            (None, Some(relative)) => Some(relative.scores(&q) * self.spec.scale),
+            (None, None) => None,
+        };
         self.mix(&q, &k, &v, Attend { bias: bias.as_ref().or(attend.bias), ..attend }, gate)
     }
 

@@ -49,6 +49,20 @@ pub struct RelativePositions {
     index: Tensor,
 }
 
+impl RelativePositions {
+    /// The products of queries `[batch, heads, queries, hidden]` with the vector of the distance to each key:
+    /// `[batch, heads, queries, keys]`.
+    pub fn scores(&self, q: &Tensor) -> Tensor {
+        self.pick(&q.matmul(&self.vectors.unsqueeze(1).transpose(2, 3)))
+    }
+
+    /// Of products of queries with all vectors, `[batch, heads, queries, vectors]`, those of the distance to each key.
+    fn pick(&self, products: &Tensor) -> Tensor {
+        let size = [&products.size()[..2], &self.index.size()[..]].concat();
+        products.gather(-1, &self.index.expand(&size, false), false)
+    }
+}
+
 impl RelativeTable {
     /// Loads `table` `[2 * span, hidden]` and, where there is one, `norm`.
     pub fn load(weights: &Weights, spec: RelativeTableSpec) -> Self {
@@ -122,10 +136,11 @@ impl DisentangledAttention {
     }
 
     /// The scores of content to positions and of positions to content, `[batch, heads, queries, keys]`.
-    fn scores(&self, q: &Tensor, k: &Tensor, RelativePositions { vectors, index }: &RelativePositions) -> Tensor {
+    fn scores(&self, q: &Tensor, k: &Tensor, relative: &RelativePositions) -> Tensor {
+        let RelativePositions { vectors, index } = relative;
         let size = [&q.size()[..2], &index.size()[..]].concat();
         let (query, key) = self.positions(vectors);
-        let to_position = key.map(|key| q.matmul(&key.transpose(2, 3)).gather(-1, &index.expand(&size, false), false));
+        let to_position = key.map(|key| relative.pick(&q.matmul(&key.transpose(2, 3))));
         let to_content = query.map(|query| {
             let of_keys = index.transpose(0, 1).expand(&size, false);
             k.matmul(&query.transpose(2, 3)).gather(-1, &of_keys, false).transpose(2, 3)

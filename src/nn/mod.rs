@@ -6,6 +6,7 @@ mod activation;
 mod alibi;
 mod attention;
 mod batch_norm;
+mod boxes;
 mod causal_conv;
 mod conv;
 mod conv_branch;
@@ -44,6 +45,7 @@ pub use attention::{
     scaled_attention,
 };
 pub use batch_norm::BatchNorm;
+pub use boxes::{BoxEmbedding, BoxSpec};
 pub use causal_conv::CausalConv;
 pub use conv::{Conv, ConvSpec};
 pub use conv_branch::{ConvBranch, ConvBranchSpec};

@@ -39,7 +39,12 @@ impl RelativeBias {
         let options = (Kind::Int64, self.table.table().device());
         let query = Tensor::arange_start(past, past + queries, options).unsqueeze(1);
         let key = Tensor::arange(keys, options).unsqueeze(0);
-        self.table.forward(&self.buckets(&(key - query))).permute([2, 0, 1]).unsqueeze(0)
+        self.between(&(key - query).unsqueeze(0))
+    }
+
+    /// The biases of distances from queries to keys, `[batch, queries, keys]`: `[batch, heads, queries, keys]`.
+    pub fn between(&self, distances: &Tensor) -> Tensor {
+        self.table.forward(&self.buckets(distances)).permute([0, 3, 1, 2])
     }
 
     /// The bucket of each distance from query to key.

@@ -15,6 +15,8 @@ pub struct Sinusoid {
 pub enum Growth {
     /// As the paper has it: the last of them falls short of the end. Computed in double precision.
     Open,
+    /// The same in single precision, with sines and cosines that take turns instead of halves.
+    Alternating,
     /// As tensor2tensor has it: the last of them is the end. Computed in single precision, and the last element of an
     /// odd width is 0.
     Closed,
@@ -35,6 +37,12 @@ impl Sinusoid {
                 let angles = positions.to_kind(Kind::Double).unsqueeze(-1) / periods;
                 Tensor::cat(&[angles.sin(), angles.cos().narrow(-1, 0, self.width / 2)], -1).to_kind(Kind::Float)
             }
+            Growth::Alternating => {
+                let even = Tensor::arange_start_step(0, self.width, 2, (Kind::Float, device));
+                let frequencies = (even * (-LONGEST.ln() / self.width as f64)).exp();
+                let angles = positions.to_kind(Kind::Float).unsqueeze(-1) * frequencies;
+                Tensor::stack(&[angles.sin(), angles.cos()], -1).flatten(-2, -1).narrow(-1, 0, self.width)
+            }
             Growth::Closed => {
                 let half = self.width / 2;
                 let step = -LONGEST.ln() / (half - 1) as f64;
@@ -43,6 +51,15 @@ impl Sinusoid {
                 Tensor::cat(&[angles.sin(), angles.cos()], -1).constant_pad_nd([0, self.width % 2])
             }
         }
+    }
+
+    /// The vectors of the tokens `ids` (`[batch, tokens]`), which come after `past` others, by places that count the tokens
+    /// of a row that are not `padding`, from `padding + 1` on; padding itself has zeros. `[batch, tokens, width]` in single
+    /// precision.
+    pub fn of_tokens(self, ids: &Tensor, padding: i64, past: i64) -> Tensor {
+        let real = ids.ne(padding);
+        let places = real.cumsum(1, Kind::Int64) + (past + padding);
+        self.at(&places).masked_fill(&real.logical_not().unsqueeze(-1), 0.0)
     }
 }
 
@@ -65,6 +82,9 @@ mod tests {
             let close = found.iter().zip(&expected).all(|(found, expected)| (found - expected).abs() < 1e-6);
             assert!(close, "{found:?} is not {expected:?}");
         }
+        let turns = Sinusoid { width: 4, growth: Growth::Alternating }.at(&positions).select(0, 1);
+        let expected = [3_f64.sin(), 3_f64.cos(), 0.03_f64.sin(), 0.03_f64.cos()];
+        assert!(turns.allclose(&Tensor::from_slice(&expected).to_kind(Kind::Float), 0.0, 1e-6, false), "{turns}");
         let odd = Sinusoid { width: 7, growth: Growth::Closed }.at(&positions);
         assert_eq!((odd.size(), odd.double_value(&[1, 6])), (vec![2, 7], 0.0));
     }

@@ -28,7 +28,8 @@ pub struct Context {
     pub memory_positions: Option<Tensor>,
     /// Which tokens are no padding, `[batch, tokens, 1]`, for mixers other than attention; `None` where all are.
     pub real: Option<Tensor>,
-    /// The relative positions of disentangled attention.
+    /// The relative positions of the tokens: what disentangled attention makes keys and queries of, keys as they are for
+    /// any other.
     pub relative: Option<RelativePositions>,
     /// The sequence that cross attention looks at, `[batch, keys, source]`.
     pub memory: Option<Tensor>,
@@ -93,6 +94,7 @@ impl Context {
             rotation: self.rotation.as_ref(),
             positions: self.positions.as_ref(),
             memory_positions: None,
+            relative: self.relative.as_ref(),
             weights: self.attentions,
         }
     }
@@ -105,6 +107,7 @@ impl Context {
             rotation: None,
             positions: self.positions.as_ref(),
             memory_positions: self.memory_positions.as_ref(),
+            relative: None,
             weights: self.attentions,
         }
     }

@@ -7,12 +7,14 @@
 
 mod classes;
 mod config;
+mod mbart;
 mod spec;
 mod translation;
 mod trocr;
 
 pub use classes::{Class, alone};
 pub use config::{BartConfig, Seq2seqConfig};
+pub use mbart::{MBart, MBartConfig};
 pub use spec::{Seq2seqSpec, bart};
 pub use translation::{M2m100, M2m100Config, Marian, MarianConfig, Pegasus, PegasusConfig};
 pub use trocr::{Trocr, TrocrConfig};

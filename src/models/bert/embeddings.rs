@@ -2,7 +2,7 @@ use tch::{Kind, Tensor};
 use tch_transformers_native::Weight;
 
 use crate::inputs::{Argument, Dim, Values, covers};
-use crate::nn::{Embedding, Linear, Norm, NormSpec};
+use crate::nn::{BoxEmbedding, BoxSpec, Embedding, Linear, Norm, NormSpec};
 use crate::weights::Weights;
 use crate::{Error, Inputs, Result};
 
@@ -21,6 +21,8 @@ pub struct EmbeddingsSpec {
     pub positions: Positions,
     /// Further tables that are summed in.
     pub tables: Vec<IdTable>,
+    /// Where the tokens stand on a page, summed in.
+    pub boxes: Option<BoxSpec>,
     /// The normalisation of the sum.
     pub norm: Option<NormSpec>,
     /// What brings the vectors to the width of the hidden states.
@@ -39,6 +41,7 @@ impl EmbeddingsSpec {
             padding: None,
             positions: Positions::FromZero(positions),
             tables: Vec::new(),
+            boxes: None,
             norm: Some(norm),
             projection: Projection::None,
             blank_padding: false,
@@ -109,12 +112,13 @@ pub struct Embeddings {
     word: Embedding,
     position: Option<Embedding>,
     tables: Vec<(&'static str, Embedding)>,
+    boxes: Option<BoxEmbedding>,
     norm: Option<Norm>,
     projection: Option<Linear>,
 }
 
 impl Embeddings {
-    /// Loads `word`, and where there are such `position`, the further tables, `embedding_norm`, `projection`.
+    /// Loads `word`, and where there are such `position`, the further tables, `boxes`, `embedding_norm`, `projection`.
     pub fn load(weights: &Weights, spec: EmbeddingsSpec) -> Self {
         let EmbeddingsSpec { width, hidden, .. } = spec;
         let table = |name: &str, count| Embedding::load(&weights.at(name), count, width);
@@ -129,6 +133,7 @@ impl Embeddings {
             word: table("word", spec.vocab_size).with_padding(spec.padding),
             position,
             tables: spec.tables.iter().map(|ids| (ids.argument, table(ids.name, ids.count))).collect(),
+            boxes: spec.boxes.map(|boxes| BoxEmbedding::load(&weights.at("boxes"), boxes)),
             norm: spec.norm.map(|norm| Norm::load(&weights.at("embedding_norm"), norm, normed)),
             projection: projected.then(|| Linear::load(&weights.at("projection"), width, hidden, bias)),
             spec,
@@ -153,6 +158,9 @@ impl Embeddings {
                 .iter()
                 .map(|ids| Argument::optional(ids.argument, Values::Ids(ids.count), &[Named("batch"), tokens])),
         );
+        if let Some(BoxSpec { count, .. }) = self.spec.boxes {
+            arguments.push(Argument::optional("bbox", Values::Ids(count), &[Named("batch"), tokens, Exactly(4)]));
+        }
         arguments
     }
 
@@ -190,6 +198,11 @@ impl Embeddings {
             Some(positions) => x + positions,
             None => x,
         };
+        if let Some(table) = &self.boxes {
+            let nowhere = || Tensor::zeros([1, 1, 4], (Kind::Int64, x.device()));
+            let boxes = inputs.get("bbox").map_or_else(nowhere, Tensor::shallow_clone);
+            x = &x + table.forward(&boxes);
+        }
         if self.spec.projection == Projection::BeforeNorm {
             x = self.projected(&x);
         }

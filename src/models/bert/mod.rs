@@ -25,6 +25,7 @@ mod mpnet;
 mod original;
 mod roberta;
 mod spec;
+mod xlm_roberta;
 
 pub use albert::{Albert, AlbertConfig};
 pub use body::EncoderBody;
@@ -36,5 +37,6 @@ pub use embeddings::{Embeddings, EmbeddingsSpec, IdTable, Positions, Projection}
 pub use encoder::Encoder;
 pub use mpnet::{MPNet, MPNetConfig};
 pub use original::{Bert, BertConfig, spec};
-pub use roberta::{Roberta, RobertaConfig};
+pub use roberta::{Roberta, RobertaConfig, first_position};
 pub use spec::{EncoderSpec, Heads, LayersSpec, Names, Pretraining, Relative, Sharing, Vector};
+pub use xlm_roberta::{XlmRoberta, XlmRobertaConfig};

@@ -2,7 +2,7 @@
 //!
 //! The text model is the blueprint of [`bert`]; what it is in a class, is said where the class is loaded: whether it
 //! sees both ways, and what its cross attention looks at. The base model compares texts and images as
-//! [`clip`](super::clip) does.
+//! [`clip`] does.
 
 mod classes;
 mod config;

@@ -6,7 +6,7 @@
 //! - the image encoder: a [`VisionSpec`](super::vit::VisionSpec), here with its class token, its norms and its pooling;
 //! - what becomes of the two vectors: projections, scale and shift, the loss ([`DualSpec`]). Any two bodies fit there.
 //!
-//! Each architecture has a file that says what it changes: [`original`] (CLIP itself), [`siglip`], [`owlvit`].
+//! `original.rs` (CLIP itself), `siglip.rs` and `owlvit.rs` say what each architecture changes.
 
 mod config;
 mod dual;

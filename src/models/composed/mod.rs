@@ -1,7 +1,7 @@
 //! Encoder-decoders that are composed of two architectures of the roster: any encoder, and any language model that can
 //! attend to what another encoded.
 //!
-//! [`composed`] is the body of all of them; an architecture says what its configuration is and which encoders it takes.
+//! `composed` is the body of all of them; an architecture says what its configuration is and which encoders it takes.
 
 mod vision;
 

@@ -1,6 +1,6 @@
 //! Convolutional networks in stages.
 //!
-//! What a block of convolutions is varies ([`stages`] has those with batch normalisation, [`convnext`] its own), and so
+//! What a block of convolutions is varies (`stages` has those with batch normalisation, `convnext` its own), and so
 //! do padding ([`ConvSpec::same`](crate::nn::ConvSpec)) and the stem; the loop over stages, the feature maps and the
 //! classes are shared.
 

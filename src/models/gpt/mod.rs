@@ -3,9 +3,9 @@
 //! Where each variation lives: learned positions, projections of the vectors of tokens, ALiBi and how masks count are
 //! switches of the [blueprint](crate::models::decoder); where layers normalise and whether their halves stand side by
 //! side are switches of the [layer](crate::nn::LayerSpec). Each file has one architecture: GPT-2's names of fields with
-//! learned ([`gpt2`]) or interleaved rotary positions ([`gptj`]); queries, keys and values fused head by head
-//! ([`gpt_neox`], [`bloom`], [`falcon`]) or one after the other ([`mpt`]); positions that padding does not count
-//! towards ([`opt`]).
+//! learned (`gpt2`) or interleaved rotary positions (`gptj`); queries, keys and values fused head by head
+//! (`gpt_neox`, `bloom`, `falcon`) or one after the other (`mpt`); positions that padding does not count
+//! towards (`opt`).
 
 mod bloom;
 mod config;

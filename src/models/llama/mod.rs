@@ -4,7 +4,7 @@
 //! windows (`mistral`), biases and normalised queries and keys (`qwen`), scaled embeddings, norms around the
 //! sublayers, bounds and rotations by type of layer (`gemma`), fused projections (`phi`), those with rotations of
 //! neighbours (`glm`), sublayers side by side (`cohere`, and by a switch `stablelm`), norms of what comes out
-//! (`olmo`), constant factors (`granite`).
+//! (`olmo`), constant factors (`granite`), layers that rotate nothing (`smollm`).
 
 mod base;
 mod cohere;
@@ -15,6 +15,7 @@ mod mistral;
 mod olmo;
 mod phi;
 mod qwen;
+mod smollm;
 mod stablelm;
 
 pub use base::{Llama, LlamaConfig};
@@ -26,4 +27,5 @@ pub use mistral::{Mistral, MistralConfig, spec as mistral};
 pub use olmo::{Olmo2, Olmo2Config};
 pub use phi::{Phi3, Phi3Config};
 pub use qwen::{Qwen2, Qwen2Config, Qwen3, Qwen3Config};
+pub use smollm::{SmolLm3, SmolLm3Config};
 pub use stablelm::{StableLm, StableLmConfig};

@@ -7,7 +7,7 @@ pub use text::{PositionSpec, SideSpec, TextDecoder, TextEncoder};
 
 use std::fmt::Debug;
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::inputs::{Argument, Dim, Values, covers};
 use crate::nn::heads::{Body, Features, Readout};
@@ -135,6 +135,8 @@ pub enum Start {
     Given,
     /// They are `input_ids` one place to the right, behind this token.
     Shifted(i64),
+    /// They are `input_ids` one place to the right, behind the last of them that is not this token of padding.
+    Wrapped(i64),
 }
 
 /// An encoder and a decoder: the body of encoder-decoder classes.
@@ -208,6 +210,13 @@ impl<E: Encoder, D: Decoder> EncoderDecoder<E, D> {
             Start::Shifted(first) if !given => {
                 inputs.clone().with("decoder_input_ids", shift_right(inputs.need("input_ids")?, first))
             }
+            Start::Wrapped(padding) if !given => {
+                let ids = inputs.need("input_ids")?;
+                let last = ids.ne(padding).sum_dim_intlist([1].as_slice(), true, Kind::Int64) - 1;
+                let first = ids.gather(1, &last.clamp_min(0), false);
+                let ids = Tensor::cat(&[first, ids.narrow(1, 0, ids.size()[1] - 1)], 1);
+                inputs.clone().with("decoder_input_ids", ids)
+            }
             _ => inputs.clone(),
         })
     }
@@ -229,7 +238,7 @@ impl<E: Encoder, D: Decoder> Body for EncoderDecoder<E, D> {
         let (output, encoded, recorded) = self.encode(&inputs, cache.as_deref_mut())?;
         covers("attention_mask", encoded.mask.as_ref(), 0, encoded.hidden.size()[1])?;
         let batch = encoded.hidden.size()[0];
-        for name in ["decoder_input_ids", "decoder_inputs_embeds"] {
+        for name in ["decoder_input_ids", "decoder_inputs_embeds", "decoder_input_values"] {
             match inputs.get(name).map(|tensor| tensor.size()[0]) {
                 Some(rows) if rows != batch => {
                     return Err(Error::input(name, format!("has a batch of {rows}, what was encoded has {batch}")));
@@ -363,14 +372,14 @@ impl Readout for EndTokenClassifier {
             )));
         }
         let ends = ids.eq(end);
-        let counts = ends.sum_dim_intlist(1, false, tch::Kind::Int64);
+        let counts = ends.sum_dim_intlist(1, false, Kind::Int64);
         let (fewest, most) = (counts.min().int64_value(&[]), counts.max().int64_value(&[]));
         if fewest != most || fewest == 0 {
             return Err(wrong(format!(
                 "rows have from {fewest} to {most} end tokens ({end}); each needs as many, at least one"
             )));
         }
-        let position = Tensor::arange(decoded, (tch::Kind::Int64, ids.device()));
+        let position = Tensor::arange(decoded, (Kind::Int64, ids.device()));
         let last = (ends * position).argmax(1, true).unsqueeze(-1);
         let width = features.hidden.size()[2];
         let x = features.hidden.gather(1, &last.expand([-1, 1, width], false), false).squeeze_dim(1);

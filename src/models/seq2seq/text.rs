@@ -114,12 +114,7 @@ impl Positions {
             }
             Self::Sinusoids(sinusoid) => sinusoid.at(places.unwrap_or(&next(past))).to_kind(x.kind()),
             Self::Unpadded { sinusoid, padding } => match ids {
-                Some(ids) => {
-                    let real = ids.ne(*padding);
-                    let places = real.cumsum(1, Kind::Int64) + (past + padding);
-                    let vectors = sinusoid.at(&places).masked_fill(&real.logical_not().unsqueeze(-1), 0.0);
-                    vectors.to_kind(x.kind())
-                }
+                Some(ids) => sinusoid.of_tokens(ids, *padding, past).to_kind(x.kind()),
                 None => sinusoid.at(&next(past + padding + 1)).to_kind(x.kind()),
             },
         }
@@ -138,10 +133,9 @@ struct Side {
 }
 
 impl Side {
-    /// Loads `embed_tokens` (unless they are `shared`), `embed_positions`, `layernorm_embedding`, `layers` and
-    /// `layer_norm`, as far as there are such.
+    /// Loads `embed_tokens` (unless they are `shared`), `embed_positions`, `embedding_norm`, `layers` and `norm`, as far
+    /// as there are such, from a place that has the names of its checkpoint.
     fn load(spec: SideSpec, names: DecoderNames, weights: &Weights, shared: Option<&Weight>) -> Self {
-        let weights = weights.named(bart_layer_names());
         let table = match shared {
             Some(shared) => weights.weight_tied("embed_tokens.weight", shared),
             None => weights.weight("embed_tokens.weight", &[spec.vocabulary, spec.width]),
@@ -150,9 +144,9 @@ impl Side {
         Self {
             names,
             tokens: Embedding::tied(table).with_padding(spec.pad_token),
-            positions: Positions::load(&weights, spec.positions, spec.width),
+            positions: Positions::load(weights, spec.positions, spec.width),
             embedding_norm: spec.embedding_norm.map(norm),
-            stack: Stack::load(&weights, &spec.stack),
+            stack: Stack::load(weights, &spec.stack),
             spec,
         }
     }
@@ -196,7 +190,7 @@ pub struct TextEncoder(Side);
 impl TextEncoder {
     /// Loads an encoder from its place in a checkpoint; its table of tokens is `shared` unless the place has another.
     pub fn load(spec: SideSpec, weights: &Weights, shared: Option<&Weight>) -> Self {
-        Self(Side::load(spec, DecoderNames::ALONE, weights, shared))
+        Self(Side::load(spec, DecoderNames::ALONE, &weights.named(bart_layer_names()), shared))
     }
 }
 
@@ -235,6 +229,11 @@ impl TextDecoder {
     /// Loads a decoder from its place in a checkpoint, whose arguments are called `names`; its table of tokens is
     /// `shared` unless the place has another.
     pub fn load(spec: SideSpec, names: DecoderNames, weights: &Weights, shared: Option<&Weight>) -> Self {
+        Self::load_named(spec, names, &weights.named(bart_layer_names()), shared)
+    }
+
+    /// As [`TextDecoder::load`], from a place whose names are not those of BART but `weights`' own.
+    pub fn load_named(spec: SideSpec, names: DecoderNames, weights: &Weights, shared: Option<&Weight>) -> Self {
         Self(Side::load(spec, names, weights, shared))
     }
 

@@ -1,10 +1,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::config::{divides, positive};
+use crate::Result;
+use crate::config::{divides, positive, same_length};
 use crate::nn::Activation;
 use crate::proofs::{Kind, Takes};
-use crate::{Error, Result};
 
 /// Which convolutions over raw audio are normalised, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,23 +160,6 @@ fn validate(config: &SpeechConfig) -> Result<()> {
     )?;
     let lists = [("conv_stride", &config.conv_stride), ("conv_kernel", &config.conv_kernel)];
     same_length(TYPE, ("conv_dim", &config.conv_dim), &lists)
-}
-
-/// Checks lists that describe the same convolutions: as long as the first, not empty, and positive.
-pub(super) fn same_length(model_type: &str, first: (&str, &[i64]), others: &[(&str, &Vec<i64>)]) -> Result<()> {
-    let (name, sizes) = first;
-    if sizes.is_empty() {
-        return Err(Error::config(model_type, name, "must not be empty"));
-    }
-    positive(model_type, &sizes.iter().map(|size| (name, *size)).collect::<Vec<_>>())?;
-    for (other, values) in others {
-        if values.len() != sizes.len() {
-            let message = format!("has {} values, `{name}` has {}", values.len(), sizes.len());
-            return Err(Error::config(model_type, *other, message));
-        }
-        positive(model_type, &values.iter().map(|value| (*other, *value)).collect::<Vec<_>>())?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -124,6 +124,11 @@ impl Frames {
         self.0.iter().rev().fold(frames, |frames, (kernel, stride)| (frames - 1) * stride + kernel)
     }
 
+    /// Frames of so many `samples`.
+    pub fn count(&self, samples: i64) -> i64 {
+        self.0.iter().fold(samples, |length, (kernel, stride)| (length - kernel).div_euclid(*stride) + 1)
+    }
+
     /// Frames of each row of `attention_mask` (`[batch, samples]`): `[batch]`.
     pub fn lengths(&self, attention_mask: &Tensor) -> Tensor {
         let samples = attention_mask.to_kind(Kind::Int64).sum_dim_intlist([-1].as_slice(), false, Kind::Int64);
@@ -152,6 +157,7 @@ mod tests {
     #[test]
     fn a_frame_takes_400_samples_and_each_more_320() {
         assert_eq!((base().samples(1), base().samples(2), base().samples(49)), (400, 720, 15_760));
+        assert_eq!((base().count(400), base().count(719), base().count(16_000)), (1, 1, 49));
         let mask = Tensor::zeros([2, 16_000], (Kind::Int64, tch::Device::Cpu));
         let _ = mask.narrow(0, 0, 1).fill_(1);
         let _ = mask.narrow(0, 1, 1).narrow(1, 0, 719).fill_(1);

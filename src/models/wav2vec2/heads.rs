@@ -3,9 +3,8 @@
 use tch::{Kind, Tensor};
 use tch_transformers_native::Weight;
 
-use super::config::same_length;
 use super::{Frames, SpeechBody, SpeechSpec};
-use crate::config::positive;
+use crate::config::{positive, same_length};
 use crate::model::Module;
 use crate::nn::heads::{Features, Headed, LayerSum, PerToken, ProjectedMean, Readout};
 use crate::nn::{Activation, Conv, ConvSpec, Linear};

@@ -7,12 +7,14 @@ mod config;
 mod features;
 mod heads;
 mod hubert;
+mod positions;
 mod pretraining;
 
 pub use config::{FeatureNorm, SpeechConfig, Wav2Vec2Config};
 pub use features::{ChannelNorm, FeatureEncoder, FeatureSpec, Frames};
 pub use heads::{ClassifierSpec, XVectorSpec, clip_classifier, ctc, frame_classifier, x_vector};
 pub use hubert::{Hubert, HubertConfig, hubert};
+pub use positions::ConvPositions;
 pub use pretraining::{QuantizerSpec, pretraining};
 
 use tch::{Kind, Tensor};
@@ -22,8 +24,8 @@ use crate::inputs::{Argument, Dim, Values};
 use crate::model::{Architecture, Head, Module};
 use crate::nn::heads::{Bare, Body, Features, Headed};
 use crate::nn::{
-    Activation, AttentionSpec, BatchNorm, Context, Conv, ConvSpec, LayerSpec, Linear, Mask, MlpSpec, Norm, NormSpec,
-    Placement, Stack, StackSpec,
+    Activation, AttentionSpec, Context, Conv, ConvSpec, LayerSpec, Linear, Mask, MlpSpec, Norm, NormSpec, Placement,
+    Stack, StackSpec,
 };
 use crate::tasks;
 use crate::weights::{NameTable, Weights};
@@ -48,7 +50,7 @@ pub struct SpeechSpec {
     pub projection_norm: Option<NormSpec>,
     /// Width of the transformer.
     pub hidden: i64,
-    /// The convolution whose output is added as positions; an even kernel makes one frame too many, which is cut.
+    /// The convolution whose output is added as positions.
     pub position: ConvSpec<1>,
     /// Whether its input is normalised over the batch's statistics in training.
     pub position_norm: bool,
@@ -139,7 +141,6 @@ pub fn plain(name: &'static str, config: &SpeechConfig) -> SpeechSpec {
         placement: if stable { Placement::Pre } else { Placement::Post },
         ..LayerSpec::new(attention, mlp, norm)
     };
-    let kernel = config.num_conv_pos_embeddings;
     SpeechSpec {
         name,
         features: FeatureSpec::new(
@@ -151,12 +152,11 @@ pub fn plain(name: &'static str, config: &SpeechConfig) -> SpeechSpec {
         ),
         projection_norm: Some(norm),
         hidden: config.hidden_size,
-        position: ConvSpec {
-            padding: [kernel / 2],
-            groups: config.num_conv_pos_embedding_groups,
-            weight_norm: Some(2),
-            ..ConvSpec::new(config.hidden_size, config.hidden_size, [kernel])
-        },
+        position: ConvPositions::spec(
+            config.hidden_size,
+            config.num_conv_pos_embeddings,
+            config.num_conv_pos_embedding_groups,
+        ),
         position_norm: false,
         position_activation: config.feat_extract_activation,
         input_norm: (!stable).then_some(norm),
@@ -200,8 +200,7 @@ pub struct SpeechBody {
     projection_norm: Option<Norm>,
     projection: Linear,
     masked: Option<Weight>,
-    position_norm: Option<BatchNorm>,
-    position: Conv<1>,
+    positions: ConvPositions,
     input_norm: Option<Norm>,
     stack: Stack,
     adapter: Option<Adapter>,
@@ -225,8 +224,7 @@ impl SpeechBody {
                 .map(|norm| Norm::load(&weights.at("projection_norm"), norm, channels)),
             projection: Linear::load(&weights.at("projection"), channels, spec.hidden, true),
             masked: weights.weight_if(spec.masked, "masked_spec_embed", &[spec.hidden]),
-            position: Conv::load(&weights.at("position"), spec.position),
-            position_norm: spec.position_norm.then(|| BatchNorm::load(&weights.at("position_norm"), spec.hidden, 1e-5)),
+            positions: ConvPositions::load(&weights, spec.position, spec.position_activation, spec.position_norm),
             input_norm: spec.input_norm.map(norm),
             stack: Stack::load(&weights, &spec.stack),
             adapter: spec.adapter.map(|adapter| Adapter::load(&weights.at("adapter"), adapter)),
@@ -265,13 +263,6 @@ impl SpeechBody {
         })?;
         Ok(vector.where_self(&masked.to_kind(Kind::Bool).unsqueeze(-1), &x))
     }
-
-    fn positions(&self, x: &Tensor) -> Tensor {
-        let frames = x.transpose(1, 2);
-        let frames = self.position_norm.as_ref().map_or_else(|| frames.shallow_clone(), |norm| norm.forward(&frames));
-        let positions = self.position.forward(&frames).narrow(2, 0, x.size()[1]);
-        self.spec.position_activation.apply(&positions).transpose(1, 2)
-    }
 }
 
 impl Body for SpeechBody {
@@ -294,7 +285,7 @@ impl Body for SpeechBody {
         if let Some(real) = &real {
             x = x.masked_fill(&real.logical_not().unsqueeze(-1), 0.0);
         }
-        x = &x + self.positions(&x);
+        x = &x + self.positions.forward(&x);
         if let Some(norm) = &self.input_norm {
             x = norm.forward(&x);
         }

@@ -8,6 +8,9 @@ use crate::config::{model_type, read_json};
 use crate::verify::{Outcome, Status, cases_of};
 use crate::{Error, Result};
 
+/// How many configurations besides the first an architecture is proven with at least.
+const VARIANTS: usize = 2;
+
 /// Every field of the configuration takes two values at least among the cases, so that none of them is without effect
 /// unnoticed. A switch whose other value is refused, and what the entry calls fixed, need not.
 pub fn switches(entry: &'static Entry, home: &Path) -> Result<Outcome> {
@@ -34,6 +37,10 @@ pub fn switches(entry: &'static Entry, home: &Path) -> Result<Outcome> {
     let mut values = BTreeMap::new();
     configs.iter().for_each(|config| collect(entry, "", config, &mut values));
     let mut failures = Vec::new();
+    let different: BTreeSet<String> = configs.iter().map(Value::to_string).collect();
+    if different.len() <= VARIANTS {
+        failures.push(format!("{} configurations among the cases; {VARIANTS} variants are needed", different.len()));
+    }
     for (field, values) in &values {
         let only = values.iter().next().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         let fixed = entry.fixed.iter().any(|(name, _)| name == field);
