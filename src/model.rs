@@ -166,7 +166,8 @@ impl Model {
     /// Tensors on another device are brought to the model's, floating-point ones to its kind.
     ///
     /// # Errors
-    /// [`Error::Input`] for an argument that does not fit, [`Error::Libtorch`] when libtorch fails.
+    /// [`Error::Input`](crate::Error::Input) for an argument that does not fit, [`Error::Libtorch`](crate::Error::Libtorch)
+    /// when libtorch fails.
     pub fn forward(&self, inputs: &Inputs) -> Result<Outputs> {
         self.step(inputs, None)
     }

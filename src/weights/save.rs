@@ -70,8 +70,10 @@ pub(crate) fn save(directory: &Path, state: &State, config: &Value, options: Sav
         fs::rename(staging.path().join(name), &path).map_err(|error| Error::io(path, error))
     };
     names.iter().try_for_each(|name| publish(name))?;
+    sync(directory)?;
     if sharded {
         publish(INDEX)?;
+        sync(directory)?;
         remove(&directory.join(WHOLE))?;
     } else {
         remove(&directory.join(INDEX))?;
@@ -116,6 +118,15 @@ fn write_json(path: &Path, value: &Value) -> Result<()> {
     let unwritable = |error: serde_json::Error| Error::Json { path: path.into(), message: error.to_string() };
     let text = serde_json::to_string_pretty(value).map_err(unwritable)? + "\n";
     fs::write(path, text).and_then(|()| File::open(path)?.sync_all()).map_err(|error| Error::io(path, error))
+}
+
+/// Waits until the disk has the names in `directory`, so that what goes before on it goes before after a loss of power.
+/// Only Unix opens a directory as a file.
+fn sync(directory: &Path) -> Result<()> {
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    File::open(directory).and_then(|file| file.sync_all()).map_err(|error| Error::io(directory, error))
 }
 
 /// Removes the files of earlier checkpoints of several files but `kept`.
