@@ -219,6 +219,22 @@ impl GenerationConfig {
         Self::from_fields(fields)
     }
 
+    /// Refuses what no decoding loop of this version does.
+    pub(super) fn check(&self) -> Result<()> {
+        let (beams, sequences) = (self.num_beams, self.num_return_sequences);
+        if beams != 1 {
+            return Err(Error::input("num_beams", format!("is {beams}; beam search is not supported, set it to 1")));
+        }
+        match sequences {
+            0 => Err(Error::input("num_return_sequences", "is 0, expected at least 1")),
+            1 => Ok(()),
+            _ if self.do_sample => Ok(()),
+            _ => {
+                Err(Error::input("num_return_sequences", format!("is {sequences}; without `do_sample` all are equal")))
+            }
+        }
+    }
+
     fn from_fields(mut fields: Map<String, Value>) -> Result<Self> {
         for (name, neutral) in UNSUPPORTED {
             let off = |value: &Value| value == &Value::Bool(false) || neutral.is_some() && value.as_f64() == *neutral;
