@@ -6,7 +6,7 @@ pub mod auto;
 mod cache;
 pub mod config;
 mod error;
-mod generation;
+pub mod generation;
 pub mod inputs;
 pub mod model;
 pub mod models;
@@ -22,7 +22,7 @@ pub mod weights;
 
 pub use cache::{Cache, KeyValues, LayerCache};
 pub use error::{Error, Result};
-pub use generation::GenerationOptions;
+pub use generation::{GenerationConfig, GenerationOptions};
 pub use inputs::Inputs;
 pub use model::Model;
 pub use outputs::Outputs;

@@ -17,6 +17,7 @@ pub use pickle::TorchFile;
 pub use report::{LoadReport, WeightsReport};
 pub use save::SaveOptions;
 pub(crate) use save::save;
+pub(crate) use seeded::splitmix64;
 pub use seeded::{SeededTensors, draw};
 pub use shards::Shards;
 pub use source::TensorSource;

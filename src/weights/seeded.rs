@@ -161,11 +161,15 @@ pub fn draw(seed: u64, name: &str, shape: &[i64], low: f64, high: f64) -> Tensor
 }
 
 fn fraction(key: u64, counter: u64) -> f64 {
+    (splitmix64(key, counter) >> 40) as f64 / (1u64 << 24) as f64
+}
+
+/// Element `counter` of splitmix64 started from `key`.
+pub(crate) fn splitmix64(key: u64, counter: u64) -> u64 {
     let mut z = key.wrapping_add(counter.wrapping_mul(GOLDEN));
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^= z >> 31;
-    (z >> 40) as f64 / (1u64 << 24) as f64
+    z ^ (z >> 31)
 }
 
 fn fnv1a64(text: &str) -> u64 {

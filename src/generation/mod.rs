@@ -1,0 +1,105 @@
+//! Generation of tokens: what is generated, and what changes the scores that tokens are chosen by.
+
+mod config;
+mod decoding;
+mod options;
+pub mod processors;
+mod sampling;
+mod stopping;
+
+use std::ops::ControlFlow;
+
+use tch::Tensor;
+
+use crate::error::catch;
+use crate::{Error, Inputs, Model, Result};
+
+pub use config::GenerationConfig;
+use decoding::Decoding;
+pub(crate) use decoding::ids_name;
+pub use options::GenerationOptions;
+pub use sampling::Sampler;
+
+/// What one step of a generation has added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The number of steps before it.
+    pub index: usize,
+    /// The new token of every row, padding where the row had ended before.
+    pub tokens: Vec<i64>,
+    /// Whether the row has ended, with this token or before.
+    pub ended: Vec<bool>,
+}
+
+/// What [`Model::generate_streaming`] calls with every step; it ends the generation by breaking.
+pub type OnStep<'a> = dyn FnMut(&Step) -> ControlFlow<()> + 'a;
+
+impl Model {
+    /// Continues a prompt with the most probable token, again and again.
+    ///
+    /// A decoder-only class continues `input_ids` (`[batch, prompt]`, padded on the left under `attention_mask`) and
+    /// returns prompt and new tokens. An encoder-decoder class looks at its encoder's inputs, continues
+    /// `decoder_input_ids` (the start token where it is not given), and returns these and the new tokens. Inputs
+    /// such as images belong to the prompt and are passed once. A row that has ended is filled up with
+    /// `pad_token_id` of the configuration, or the first end token. int64, on the model's device.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the class does not generate, or as [`Model::forward`].
+    pub fn generate(&self, inputs: &Inputs, options: &GenerationOptions) -> Result<Tensor> {
+        let pad_token_id = self.config().get("pad_token_id").and_then(serde_json::Value::as_i64);
+        self.generate_with(inputs, &GenerationConfig { pad_token_id, ..options.into() }, 0)
+    }
+
+    /// Continues a prompt as `config` says; drawn tokens are those of the [`Sampler`] of `seed`.
+    ///
+    /// Inputs and result are those of [`Model::generate`]; with `num_return_sequences` every row of the prompt stands
+    /// in the result as often, one copy after another.
+    ///
+    /// # Errors
+    /// As [`Model::generate`], and [`Error::Input`] for a setting outside its range or that does not fit the prompt.
+    pub fn generate_with(&self, inputs: &Inputs, config: &GenerationConfig, seed: u64) -> Result<Tensor> {
+        self.decode(inputs, config, seed, None)
+    }
+
+    /// As [`Model::generate_with`], and hands over the tokens of every step as soon as they are known. The generation
+    /// ends where `on_step` breaks; the result has the tokens until then.
+    ///
+    /// # Errors
+    /// As [`Model::generate_with`].
+    pub fn generate_streaming(
+        &self,
+        inputs: &Inputs,
+        config: &GenerationConfig,
+        seed: u64,
+        on_step: &mut OnStep<'_>,
+    ) -> Result<Tensor> {
+        self.decode(inputs, config, seed, Some(on_step))
+    }
+
+    fn decode(
+        &self,
+        inputs: &Inputs,
+        config: &GenerationConfig,
+        seed: u64,
+        mut on_step: Option<&mut OnStep<'_>>,
+    ) -> Result<Tensor> {
+        let generation = self.generation().ok_or_else(|| {
+            Error::input(
+                "class",
+                format!("`{}` does not generate; load a class with a language model head", self.class()),
+            )
+        })?;
+        let _guard = tch::no_grad_guard();
+        let mut decoding = catch(|| Decoding::start(self, generation, inputs, config, seed))?;
+        // The caller's function stands outside: its panics are none of libtorch's.
+        while !decoding.is_over() {
+            catch(|| decoding.advance())?;
+            if let Some(on_step) = on_step.as_mut()
+                && on_step(&catch(|| decoding.last())?).is_break()
+            {
+                break;
+            }
+        }
+        Ok(decoding.into_ids())
+    }
+}
