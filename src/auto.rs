@@ -9,7 +9,7 @@ use crate::config::{self, ModelConfig};
 use crate::error::catch;
 use crate::model::{Architecture, Head, Model, Module, Part as PartOf};
 use crate::tasks::Task;
-use crate::weights::{LoadOptions, TensorSource, Weights};
+use crate::weights::{LoadOptions, LoadReport, TensorSource, Weights};
 use crate::{Error, Result};
 
 /// One architecture of the roster.
@@ -178,26 +178,49 @@ pub fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Vec<Stri
 /// A typed error for every way in which the configuration or the weights do not fit; see [`Error`]. Tensors that
 /// nothing asks for are an error too, unless `options` says otherwise.
 pub fn load(config: Value, class: &str, source: TensorSource, options: LoadOptions) -> Result<Model> {
+    load_with_report(config, class, source, options).map(|(model, _)| model)
+}
+
+/// As [`load`], with what became of every tensor: applied, converted, passed over, and with
+/// [`LoadOptions::allow_unused`] unused.
+///
+/// # Errors
+/// As [`load`]: tensors that are missing, mis-shaped or damaged are in the report of [`Error::Weights`].
+pub fn load_with_report(
+    config: Value,
+    class: &str,
+    source: TensorSource,
+    options: LoadOptions,
+) -> Result<(Model, LoadReport)> {
     let class = entry(config::model_type(&config)?)?.class(class)?;
     catch(|| {
         let weights = Weights::new(source, options);
         let module = (class.load)(&config, &weights)?;
-        let (report, state) = weights.finish();
-        if !(report.is_clean() || options.allow_unused && report.is_usable()) {
-            return Err(Error::Weights(Box::new(report)));
+        let (report, state) = weights.finish_with_report();
+        if !(report.fit.is_clean() || options.allow_unused && report.fit.is_usable()) {
+            return Err(Error::Weights(Box::new(report.fit)));
         }
         let kind = options.kind.or_else(|| state.kind()).unwrap_or(Kind::Float);
-        Ok(Model::new(class, config, module, state, (options.device, kind, options.trainable)))
+        let model = Model::new(class, config, module, state, (options.device, kind, options.trainable));
+        Ok((model, report))
     })
 }
 
-/// Loads `class` from the folder of a checkpoint: `config.json` and its weights.
+/// Loads `class` from the folder of a checkpoint: `config.json` and its weights, as [`TensorSource::open`] finds them.
 ///
 /// # Errors
-/// As [`load`].
+/// As [`load`], and when a file is missing or damaged.
 pub fn from_directory(directory: &Path, class: &str, options: LoadOptions) -> Result<Model> {
+    from_directory_with_report(directory, class, options).map(|(model, _)| model)
+}
+
+/// As [`from_directory`], with what became of every tensor; see [`load_with_report`].
+///
+/// # Errors
+/// As [`from_directory`].
+pub fn from_directory_with_report(directory: &Path, class: &str, options: LoadOptions) -> Result<(Model, LoadReport)> {
     let config = config::read_json(&directory.join("config.json"))?;
-    load(config, class, TensorSource::open(directory)?, options)
+    load_with_report(config, class, TensorSource::open(directory)?, options)
 }
 
 /// Builds the model that `config` (the configuration of a part, with its `model_type`) names, for `task`, as a part

@@ -12,8 +12,8 @@ use crate::config::ModelConfig;
 use crate::error::catch;
 use crate::inputs::{Argument, validate};
 use crate::tasks::Task;
-use crate::weights::{State, Weights, safetensors};
-use crate::{Cache, Error, Inputs, Outputs, Result};
+use crate::weights::{self, SaveOptions, State, Weights};
+use crate::{Cache, Inputs, Outputs, Result};
 
 /// An architecture: a configuration, and heads for its tasks (see [`Head`]).
 pub trait Architecture: 'static {
@@ -166,7 +166,8 @@ impl Model {
     /// Tensors on another device are brought to the model's, floating-point ones to its kind.
     ///
     /// # Errors
-    /// [`Error::Input`] for an argument that does not fit, [`Error::Libtorch`] when libtorch fails.
+    /// [`Error::Input`](crate::Error::Input) for an argument that does not fit, [`Error::Libtorch`](crate::Error::Libtorch)
+    /// when libtorch fails.
     pub fn forward(&self, inputs: &Inputs) -> Result<Outputs> {
         self.step(inputs, None)
     }
@@ -198,22 +199,28 @@ impl Model {
         })
     }
 
-    /// Writes `config.json` and `model.safetensors` into `directory`, as `save_pretrained` does.
+    /// Writes `config.json` and `model.safetensors` into `directory`, as `save_pretrained` does: several files with an
+    /// index where the model is larger than 50 GB.
     ///
     /// # Errors
-    /// When the directory cannot be written; what was there before stays whole.
+    /// As [`Model::save_with`].
     pub fn save(&self, directory: &Path) -> Result<()> {
-        std::fs::create_dir_all(directory).map_err(|error| Error::io(directory, error))?;
-        safetensors::write(&directory.join("model.safetensors"), &self.state.tensors())?;
+        self.save_with(directory, SaveOptions::default())
+    }
+
+    /// As [`Model::save`], in files as `options` says.
+    ///
+    /// The old checkpoint of the folder stays whole until the new weights are there in full, and then goes in one step;
+    /// `config.json` follows. A crash leaves at most a folder `.saving-…` and files that no index names.
+    ///
+    /// # Errors
+    /// When the directory cannot be written, or the size of a file makes more files than are read again; what was there
+    /// before stays whole.
+    pub fn save_with(&self, directory: &Path, options: SaveOptions) -> Result<()> {
         let mut config = self.config.clone();
         if let Value::Object(fields) = &mut config {
             fields.insert("architectures".into(), vec![self.class.name].into());
         }
-        let path = directory.join("config.json");
-        let text = serde_json::to_string_pretty(&config)
-            .map_err(|error| Error::Json { path: path.clone(), message: error.to_string() })?;
-        let temporary = directory.join("config.json.partial");
-        std::fs::write(&temporary, text + "\n").map_err(|error| Error::io(&temporary, error))?;
-        std::fs::rename(&temporary, &path).map_err(|error| Error::io(&path, error))
+        catch(|| weights::save(directory, &self.state, &config, options))
     }
 }

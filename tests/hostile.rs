@@ -1,6 +1,7 @@
 //! Files and configurations that nobody meant: each is an error or harmless, none a panic.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
@@ -8,7 +9,8 @@ use serde_json::{Value, json};
 use tch::{Kind, Tensor};
 use tch_transformers::weights::safetensors::{self, SafetensorsFile};
 use tch_transformers::weights::{LoadOptions, SeededTensors, TensorSource};
-use tch_transformers::{auto, verify::cases_directory};
+use tch_transformers::{Result, auto, verify::cases_directory};
+use zip::write::SimpleFileOptions;
 
 /// A fixed number of tries: the tests must end on a small machine.
 fn tries(cases: u32) -> ProptestConfig {
@@ -65,6 +67,79 @@ proptest! {
         let text = json!({ "seed": 1, "tensors": { "w": { "shape": shape, "dtype": dtype, "low": 0, "high": 1 } } }).to_string();
         let path = written("hostile-seeded.json", text.as_bytes());
         let _ = SeededTensors::open(&path);
+    }
+}
+
+/// Bytes that are opcodes of pickle more often than not.
+fn any_opcode() -> impl Strategy<Value = Vec<u8>> {
+    let line = |text: &str| Just(text.as_bytes().to_vec());
+    prop_oneof![
+        4 => prop::sample::select(b"(.NRbhqsu})tQ\x85\x86\x87\x88\x89".to_vec()).prop_map(|byte| vec![byte]),
+        2 => (prop::sample::select(b"hqK".to_vec()), 0u8..4).prop_map(|(opcode, index)| vec![opcode, index]),
+        2 => any::<i64>().prop_map(|number| [&[0x8a, 8], &number.to_le_bytes()[..]].concat()),
+        1 => line("ccollections\nOrderedDict\n"),
+        1 => line("ctorch._utils\n_rebuild_tensor_v2\n"),
+        1 => line("ctorch._utils\n_rebuild_parameter\n"),
+        1 => line("ctorch\nFloatStorage\n"),
+        1 => line("X\x07\0\0\0storage"),
+        1 => line("X\x01\0\0\x000"),
+        1 => any::<Vec<u8>>(),
+    ]
+}
+
+/// A file of `torch.save` with this pickle and a storage of two floats.
+fn torch_file(pickle: &[u8]) -> Vec<u8> {
+    let mut file = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let stored = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    for (name, bytes) in [("m/data.pkl", pickle), ("m/data/0", &[0u8; 8][..])] {
+        file.start_file(name, stored).unwrap();
+        file.write_all(bytes).unwrap();
+    }
+    file.finish().unwrap().into_inner()
+}
+
+fn opened(folder: &str, file: &str, bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join(file), bytes).unwrap();
+    TensorSource::open(&folder)?.into_memory()
+}
+
+proptest! {
+    #![proptest_config(tries(500))]
+
+    #[test]
+    fn pickles_of_any_opcodes(opcodes in prop::collection::vec(any_opcode(), 0..60)) {
+        let pickle = [b"\x80\x02".to_vec(), opcodes.concat(), b".".to_vec()].concat();
+        let _ = opened("hostile-pickle", "pytorch_model.bin", &torch_file(&pickle));
+    }
+
+    #[test]
+    fn tensors_with_any_strides(
+        numel in prop_oneof![Just(2i64), any::<i64>()],
+        offset in prop_oneof![0i64..3, any::<i64>()],
+        places in prop::collection::vec((prop_oneof![0i64..3, any::<i64>()], prop_oneof![0i64..3, any::<i64>()]), 0..5),
+    ) {
+        let long = |number: i64| [&[0x8a, 8], &number.to_le_bytes()[..]].concat();
+        let tuple = |items: Vec<Vec<u8>>| [b"(".to_vec(), items.concat(), b"t".to_vec()].concat();
+        let (size, stride): (Vec<_>, Vec<_>) = places.iter().map(|(size, stride)| (long(*size), long(*stride))).unzip();
+        let pickle = [
+            &b"\x80\x02}X\x01\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\n"[..],
+            b"X\x01\0\0\x000X\x03\0\0\0cpu", &long(numel), b"tQ", &long(offset), &tuple(size), &tuple(stride), b"\x89}tRs.",
+        ].concat();
+        let read = opened("hostile-strides", "pytorch_model.bin", &torch_file(&pickle));
+        prop_assert!(read.is_ok() || !(numel == 2 && (0..2).contains(&offset) && places.is_empty()));
+        if let Ok(tensors) = read {
+            prop_assert!(numel == 2 && tensors["w"].numel() <= 2);
+        }
+    }
+
+    #[test]
+    fn indexes_with_any_files(names in prop::collection::vec("[a./\\\\:]{0,6}", 0..4)) {
+        let map: BTreeMap<_, _> = names.iter().enumerate().map(|(at, name)| (at.to_string(), name)).collect();
+        let index = json!({ "weight_map": map }).to_string();
+        let read = opened("hostile-index", "model.safetensors.index.json", index.as_bytes());
+        prop_assert_eq!(read.is_ok(), names.is_empty());
     }
 }
 

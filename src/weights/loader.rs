@@ -5,14 +5,19 @@ use std::rc::Rc;
 use tch::{Device, Kind, Tensor};
 use tch_transformers_native::Weight;
 
-use super::{Layout, NameTable, TensorSource, WeightsReport, is_float};
+use super::state::grouped;
+use super::{Layout, LoadReport, NameTable, State, TensorSource, WeightsReport, is_float};
 
 /// Where parameters go and in which form.
 #[derive(Debug, Clone, Copy)]
 pub struct LoadOptions {
     /// The device that holds the parameters.
     pub device: Device,
-    /// The floating-point kind that parameters are converted to; `None` keeps each as stored.
+    /// The floating-point kind that parameters are converted to; `None` is the checkpoint's own: each keeps the kind it
+    /// is stored in, nothing is converted, and the model takes its inputs in the kind of its first parameter by name.
+    ///
+    /// Python's `dtype="auto"` brings all parameters to the one kind that `config.json` names; the two differ for a
+    /// checkpoint that holds several kinds, or another than it says.
     pub kind: Option<Kind>,
     /// Whether gradients flow into the parameters.
     pub trainable: bool,
@@ -23,83 +28,6 @@ pub struct LoadOptions {
 impl Default for LoadOptions {
     fn default() -> Self {
         Self { device: Device::Cpu, kind: Some(Kind::Float), trainable: false, allow_unused: false }
-    }
-}
-
-/// The parameters of a loaded model under the names of its checkpoint.
-///
-/// The tensors share their storage with the model's modules.
-#[derive(Debug, Default)]
-pub struct State {
-    stored: BTreeMap<String, Stored>,
-    /// Groups of names of which only the sum or the product counts.
-    commuting: Vec<BTreeSet<String>>,
-}
-
-#[derive(Debug)]
-struct Stored {
-    /// First row and content, sorted by row.
-    pieces: Vec<(i64, Weight)>,
-    /// As in [`Layout::Rows`].
-    groups: i64,
-    transposed: bool,
-}
-
-impl State {
-    /// The names, sorted.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.stored.keys().map(String::as_str)
-    }
-
-    /// Whether only the sum or the product of these two counts, so that they can change places.
-    pub fn commute(&self, first: &str, second: &str) -> bool {
-        self.commuting.iter().any(|names| names.contains(first) && names.contains(second))
-    }
-
-    /// The kind of the first parameter.
-    pub fn kind(&self) -> Option<Kind> {
-        let (_, leaf) = self.stored.values().next()?.pieces.first()?;
-        Some(leaf.kind())
-    }
-
-    /// Every tensor as the checkpoint stores it.
-    pub fn tensors(&self) -> BTreeMap<String, Tensor> {
-        self.stored.iter().map(|(name, stored)| (name.clone(), stored.assemble())).collect()
-    }
-
-    /// The gradients that the last backward pass left, by checkpoint name; parameters it did not reach are absent.
-    pub fn gradients(&self) -> BTreeMap<String, Tensor> {
-        let gradient = |stored: &Stored| {
-            let [(_, leaf)] = &stored.pieces[..] else { return None };
-            let gradient = leaf.grad();
-            gradient.defined().then_some(gradient)
-        };
-        self.stored.iter().filter_map(|(name, stored)| Some((name.clone(), gradient(stored)?))).collect()
-    }
-
-    fn add(&mut self, name: &str, start: i64, (groups, transposed): (i64, bool), tensor: &Tensor) {
-        let new = || Stored { pieces: Vec::new(), groups, transposed };
-        let stored = self.stored.entry(name.to_owned()).or_insert_with(new);
-        let at = stored.pieces.partition_point(|(row, _)| *row < start);
-        let piece = (start, Weight::new(tensor.shallow_clone()));
-        match stored.pieces.get_mut(at) {
-            Some(present) if present.0 == start => *present = piece,
-            _ => stored.pieces.insert(at, piece),
-        }
-    }
-}
-
-impl Stored {
-    fn assemble(&self) -> Tensor {
-        let whole = match &self.pieces[..] {
-            [(_, only)] => only.shallow_clone(),
-            pieces if self.groups > 1 => {
-                let pieces: Vec<_> = pieces.iter().map(|(_, piece)| grouped(piece, self.groups)).collect();
-                Tensor::cat(&pieces, 1).flatten(0, 1)
-            }
-            pieces => Tensor::cat(&pieces.iter().map(|(_, piece)| &**piece).collect::<Vec<_>>(), 0),
-        };
-        if self.transposed && whole.dim() == 2 { whole.tr().contiguous() } else { whole }
     }
 }
 
@@ -116,6 +44,9 @@ struct Log {
     report: WeightsReport,
     expected: BTreeMap<String, Vec<i64>>,
     used: BTreeSet<String>,
+    /// Stored names that were read, and those of them that were converted: from, to.
+    applied: BTreeSet<String>,
+    converted: BTreeMap<String, (Kind, Kind)>,
     interchangeable: BTreeSet<String>,
     /// Prefixes of names that nothing reads.
     spare: Vec<String>,
@@ -359,8 +290,14 @@ impl Weights {
         self.loader.log.borrow().interchangeable.clone()
     }
 
-    /// Ends loading: the report, and the parameters under their stored names.
+    /// Ends loading: what did not fit, and the parameters under their stored names.
     pub fn finish(self) -> (WeightsReport, State) {
+        let (report, state) = self.finish_with_report();
+        (report.fit, state)
+    }
+
+    /// Ends loading: the whole report, and the parameters under their stored names.
+    pub fn finish_with_report(self) -> (LoadReport, State) {
         let mut log = self.loader.log.borrow_mut();
         let mut report = std::mem::take(&mut log.report);
         report.unused = self.loader.available.difference(&log.used).cloned().collect();
@@ -368,6 +305,12 @@ impl Weights {
         report.missing.dedup();
         report.mis_shaped.sort();
         report.mis_shaped.dedup();
+        let applied = std::mem::take(&mut log.applied);
+        let known = log.used.intersection(&self.loader.available);
+        let passed_over = known.filter(|name| !applied.contains(*name)).cloned().collect();
+        let converted = std::mem::take(&mut log.converted);
+        let converted = converted.into_iter().map(|(name, (from, to))| (name, from, to)).collect();
+        let report = LoadReport { applied: applied.into_iter().collect(), converted, passed_over, fit: report };
         (report, std::mem::take(&mut log.state))
     }
 
@@ -451,7 +394,12 @@ impl Weights {
         if tensor.isnan().any().int64_value(&[]) != 0 {
             log.report.not_a_number.push(stored.to_owned());
         }
-        let tensor = tensor.to_device(options.device).to_kind(kind.unwrap_or(tensor.kind()));
+        let (from, to) = (tensor.kind(), kind.unwrap_or(tensor.kind()));
+        log.applied.insert(stored.to_owned());
+        if from != to {
+            log.converted.insert(stored.to_owned(), (from, to));
+        }
+        let tensor = tensor.to_device(options.device).to_kind(to);
         let tensor = if options.trainable { tensor.detach().set_requires_grad(true) } else { tensor };
         if options.trainable {
             log.leaves.insert(stored.to_owned(), tensor.shallow_clone());
@@ -474,13 +422,6 @@ impl Weights {
         };
         self.loader.log.borrow_mut().state.add(stored, start, (groups, transposed), tensor);
     }
-}
-
-/// `[rows, …]` as `[groups, rows of a group, …]`.
-fn grouped(tensor: &Tensor, groups: i64) -> Tensor {
-    let size = tensor.size();
-    let rows = size.first().copied().unwrap_or(0);
-    tensor.reshape([&[groups, rows / groups], size.get(1..).unwrap_or(&[])].concat())
 }
 
 fn join(path: &str, segment: &str) -> String {

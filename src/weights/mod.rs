@@ -2,16 +2,25 @@
 
 mod loader;
 mod names;
+mod pickle;
 mod report;
 pub mod safetensors;
+mod save;
 mod seeded;
+mod shards;
 mod source;
+mod state;
 
-pub use loader::{LoadOptions, State, Weights};
+pub use loader::{LoadOptions, Weights};
 pub use names::{Layout, NameTable};
-pub use report::WeightsReport;
+pub use pickle::TorchFile;
+pub use report::{LoadReport, WeightsReport};
+pub use save::SaveOptions;
+pub(crate) use save::save;
 pub use seeded::{SeededTensors, draw};
+pub use shards::Shards;
 pub use source::TensorSource;
+pub use state::State;
 
 use tch::Kind;
 

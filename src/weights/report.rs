@@ -1,4 +1,37 @@
+use std::collections::BTreeMap;
 use std::fmt;
+
+use tch::Kind;
+
+/// What became of every tensor of a checkpoint, under the names that it has there; each list is sorted by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoadReport {
+    /// Tensors that parameters were made of.
+    pub applied: Vec<String>,
+    /// Those of them that were brought to another kind: name, stored kind, kind of the parameter.
+    pub converted: Vec<(String, Kind, Kind)>,
+    /// Tensors that the architecture knows and has no use for, such as buffers that it computes itself.
+    pub passed_over: Vec<String>,
+    /// What did not fit: missing, unused, mis-shaped and damaged tensors.
+    pub fit: WeightsReport,
+}
+
+impl fmt::Display for LoadReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} applied, {} passed over", self.applied.len(), self.passed_over.len())?;
+        let mut conversions: BTreeMap<String, usize> = BTreeMap::new();
+        for (_, from, to) in &self.converted {
+            *conversions.entry(format!("{from:?} to {to:?}")).or_default() += 1;
+        }
+        for (kinds, count) in conversions {
+            writeln!(f, "  converted    {count} from {kinds}")?;
+        }
+        for name in &self.passed_over {
+            writeln!(f, "  passed over  {name}")?;
+        }
+        if self.fit.is_clean() { Ok(()) } else { write!(f, "{}", self.fit) }
+    }
+}
 
 /// What did not fit when weights were loaded; every mistake, sorted by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,12 +1,14 @@
 //! Reading and writing safetensors files.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, Metadata, TensorView};
 use tch::{Kind, Tensor};
 use tch_transformers_native::MappedFile;
 
+use super::shards::TensorFile;
 use crate::{Error, Result};
 
 /// An open safetensors file: header parsed and checked, data mapped.
@@ -74,8 +76,36 @@ impl SafetensorsFile {
     }
 }
 
+impl TensorFile for SafetensorsFile {
+    fn names(&self) -> Vec<String> {
+        self.names()
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<i64>> {
+        self.shape(name)
+    }
+
+    fn kind(&self, name: &str) -> Option<Kind> {
+        self.kind(name)
+    }
+
+    fn tensor(&self, name: &str) -> Result<Tensor> {
+        self.tensor(name)
+    }
+}
+
 /// Writes `tensors` to `path`: first to a temporary name beside it, then renamed, so that a crash leaves the old file whole.
+///
+/// # Errors
+/// When a tensor is of a kind that safetensors lacks, or the file cannot be written.
 pub fn write(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+    let temporary = path.with_extension("safetensors.partial");
+    write_in_place(&temporary, tensors)?;
+    std::fs::rename(&temporary, path).map_err(|error| Error::io(path, error))
+}
+
+/// Writes `tensors` to `path` and waits until the disk has them.
+pub(super) fn write_in_place(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
     let unwritable = |message: String| Error::WeightsFile { path: path.into(), message };
     let mut bytes: Vec<(&String, Vec<u8>, Dtype, Vec<usize>)> = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
@@ -92,9 +122,8 @@ pub fn write(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
         .collect::<std::result::Result<Vec<_>, safetensors::SafeTensorError>>()
         .map_err(|error| unwritable(error.to_string()))?;
     let header = Some(HashMap::from([("format".to_owned(), "pt".to_owned())]));
-    let temporary = path.with_extension("safetensors.partial");
-    safetensors::serialize_to_file(views, header, &temporary).map_err(|error| unwritable(error.to_string()))?;
-    std::fs::rename(&temporary, path).map_err(|error| Error::io(path, error))
+    safetensors::serialize_to_file(views, header, path).map_err(|error| unwritable(error.to_string()))?;
+    File::open(path).and_then(|file| file.sync_all()).map_err(|error| Error::io(path, error))
 }
 
 fn kind(dtype: Dtype) -> Option<Kind> {

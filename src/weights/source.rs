@@ -1,11 +1,14 @@
-//! Where tensors come from: a safetensors file, a seed, or memory.
+//! Where tensors come from: the files of a checkpoint, a seed, or memory.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use tch::{Kind, Tensor};
 
-use super::{safetensors::SafetensorsFile, seeded::SeededTensors};
+use super::pickle::TorchFile;
+use super::safetensors::SafetensorsFile;
+use super::seeded::SeededTensors;
+use super::shards::{Shards, TensorFile};
 use crate::{Error, Result};
 
 /// A set of named tensors that can be read one by one.
@@ -13,6 +16,10 @@ use crate::{Error, Result};
 pub enum TensorSource {
     /// A memory-mapped safetensors file.
     File(SafetensorsFile),
+    /// Several files with an index.
+    Sharded(Shards),
+    /// A memory-mapped file of `torch.save`.
+    Torch(TorchFile),
     /// Values drawn from a seed (`weights.json` of a reference case).
     Seeded(SeededTensors),
     /// Tensors in memory.
@@ -20,19 +27,33 @@ pub enum TensorSource {
 }
 
 impl TensorSource {
-    /// Opens the weights of a checkpoint or case folder: `model.safetensors`, else `weights.json`.
+    /// Opens the weights of a checkpoint or case folder: `model.safetensors`, else the files that
+    /// `model.safetensors.index.json` names, else `pytorch_model.bin`, else the files that
+    /// `pytorch_model.bin.index.json` names, else `weights.json`.
+    ///
+    /// # Errors
+    /// When there is none of them, or the first of them is damaged: an index that names a file outside the folder or one
+    /// that is missing, a tensor in no file or in two.
     pub fn open(directory: &Path) -> Result<Self> {
-        let file = directory.join("model.safetensors");
-        if file.exists() {
+        let found = |name: &str| Some(directory.join(name)).filter(|path| path.exists());
+        if let Some(file) = found("model.safetensors") {
             return Ok(Self::File(SafetensorsFile::open(&file)?));
         }
-        let seeded = directory.join("weights.json");
-        if seeded.exists() {
+        if let Some(index) = found("model.safetensors.index.json") {
+            return Ok(Self::Sharded(Shards::open(&index, SafetensorsFile::open)?));
+        }
+        if let Some(file) = found("pytorch_model.bin") {
+            return Ok(Self::Torch(TorchFile::open(&file)?));
+        }
+        if let Some(index) = found("pytorch_model.bin.index.json") {
+            return Ok(Self::Sharded(Shards::open(&index, TorchFile::open)?));
+        }
+        if let Some(seeded) = found("weights.json") {
             return Ok(Self::Seeded(SeededTensors::open(&seeded)?));
         }
         Err(Error::WeightsFile {
             path: directory.into(),
-            message: "holds neither model.safetensors nor weights.json".into(),
+            message: "holds none of model.safetensors, pytorch_model.bin, an index of either and weights.json".into(),
         })
     }
 
@@ -40,6 +61,8 @@ impl TensorSource {
     pub fn names(&self) -> Vec<String> {
         match self {
             Self::File(file) => file.names(),
+            Self::Sharded(shards) => shards.names(),
+            Self::Torch(file) => file.names(),
             Self::Seeded(seeded) => seeded.names(),
             Self::Memory(tensors) => tensors.keys().cloned().collect(),
         }
@@ -49,6 +72,8 @@ impl TensorSource {
     pub fn shape(&self, name: &str) -> Option<Vec<i64>> {
         match self {
             Self::File(file) => file.shape(name),
+            Self::Sharded(shards) => shards.shape(name),
+            Self::Torch(file) => file.shape(name),
             Self::Seeded(seeded) => seeded.shape(name),
             Self::Memory(tensors) => tensors.get(name).map(Tensor::size),
         }
@@ -58,6 +83,8 @@ impl TensorSource {
     pub fn kind(&self, name: &str) -> Option<Kind> {
         match self {
             Self::File(file) => file.kind(name),
+            Self::Sharded(shards) => shards.kind(name),
+            Self::Torch(file) => file.kind(name),
             Self::Seeded(seeded) => seeded.kind(name),
             Self::Memory(tensors) => tensors.get(name).map(Tensor::kind),
         }
@@ -67,6 +94,8 @@ impl TensorSource {
     pub fn tensor(&self, name: &str) -> Result<Tensor> {
         match self {
             Self::File(file) => file.tensor(name),
+            Self::Sharded(shards) => shards.tensor(name),
+            Self::Torch(file) => file.tensor(name),
             Self::Seeded(seeded) => seeded.tensor(name),
             Self::Memory(tensors) => tensors
                 .get(name)
