@@ -53,6 +53,9 @@ pub enum Positions {
     Square,
     /// All: resized as the grid of the images they are learned for.
     Grid,
+    /// All, padded ones too: a patch has the position that lies where it does in what is real of its image (NaViT;
+    /// Dehghani et al., 2023).
+    Within,
 }
 
 impl PatchSpec {
@@ -183,9 +186,8 @@ impl PatchEmbedding {
         })
     }
 
-    /// `[batch, channels, height, width]` to `[batch, patches, hidden]`, of images of any size, which may be padded on the
-    /// right and at the bottom: `real` (`[batch, rows, columns]`) says which patches are not. Each takes the learned
-    /// position that lies where it does in what is real of its image (NaViT; Dehghani et al., 2023).
+    /// As [`PatchEmbedding::forward`] for [`Positions::Within`]: `real` (`[batch, rows, columns]`) says which patches are no
+    /// padding, which is on the right and at the bottom.
     pub fn forward_within(&self, image: &Tensor, real: &Tensor) -> Tensor {
         let patches = self.projection.forward(image).flatten(2, -1).transpose(1, 2);
         let Some(table) = &self.positions else { return patches };
@@ -227,7 +229,7 @@ impl PatchEmbedding {
     fn positions(&self, given: [i64; 2], interpolate: bool) -> Result<Option<Tensor>> {
         let Some(positions) = &self.positions else { return Ok(None) };
         let fixed = match self.spec.positions {
-            Positions::None | Positions::Square | Positions::Grid => false,
+            Positions::None | Positions::Square | Positions::Grid | Positions::Within => false,
             Positions::Fixed => true,
             Positions::OnRequest => !interpolate,
         };

@@ -5,13 +5,14 @@ use super::{Found, Multimodal, Projector, Source, Text, is_token};
 use crate::config::{as_part, normalise_any_part, normalise_part, positive};
 use crate::inputs::{Argument, Dim, Values};
 use crate::model::{Architecture, Head, Module, Part};
-use crate::models::clip::{VisionConfig, vision_names, vision_spec};
+use crate::models::clip::{VisionConfig, vision, vision_names, vision_spec};
 use crate::models::decoder::DecoderConfig;
 use crate::models::llama::LlamaConfig;
-use crate::nn::heads::{Bare, Body, Features, Headed};
-use crate::nn::{Activation, Context, Linear, Mask, NormSpec, PatchEmbedding, PatchSpec, Stack, StackSpec};
+use crate::models::vit::{VisionSpec, VisionTower};
+use crate::nn::heads::{Bare, Body, Headed};
+use crate::nn::{Activation, Linear, NormSpec, PatchSpec, Positions, StackSpec};
 use crate::weights::Weights;
-use crate::{Cache, Error, Inputs, Outputs, Result, tasks};
+use crate::{Error, Inputs, Outputs, Result, tasks};
 
 crate::config! {
     /// Configuration of [`Idefics3Vision`].
@@ -67,70 +68,27 @@ impl Architecture for Idefics3Vision {
     type Config = Idefics3VisionConfig;
 }
 
-/// A transformer over the patches of an image that may be padded on the right and at the bottom, which have the learned
-/// positions of where they lie in the image.
-#[derive(Debug)]
-struct Tower {
-    spec: PatchSpec,
-    patches: PatchEmbedding,
-    stack: Stack,
-}
-
-impl Tower {
-    fn load(config: &Idefics3VisionConfig, weights: &Weights) -> Self {
-        let weights = weights.named(vision_names().name("norm", "post_layernorm"));
-        let base = vision_spec(config);
-        let spec = PatchSpec { bias: true, tokens: &[], ..base.patches };
-        let norm = Some(NormSpec::layer(config.layer_norm_eps));
-        let stack = Stack::load(&weights, &StackSpec { final_norm: norm, ..base.stack });
-        Self { spec, patches: PatchEmbedding::load(&weights, spec), stack }
-    }
-}
-
-impl Body for Tower {
-    fn arguments(&self) -> Vec<Argument> {
-        use Dim::{AtLeast, Exactly, Named};
-        let PatchSpec { channels, patch: [height, width], .. } = self.spec;
-        let image = [Named("batch"), Exactly(channels), AtLeast("height", height), AtLeast("width", width)];
-        let patches = [Named("batch"), Named("rows"), Named("columns")];
-        vec![
-            Argument::required("pixel_values", Values::Float, &image),
-            Argument::optional("patch_attention_mask", Values::Mask, &patches),
-        ]
-    }
-
-    fn run(&self, inputs: &Inputs, _: Option<&mut Cache>) -> Result<Features> {
-        let image = inputs.need("pixel_values")?;
-        let size = image.size();
-        let [rows, columns] = self.spec.grid([size[2], size[3]]);
-        let real = match inputs.get("patch_attention_mask") {
-            Some(mask) if mask.size()[1..] != [rows, columns] => {
-                let message = format!("covers {:?} patches; the images have {rows}x{columns}", &mask.size()[1..]);
-                return Err(Error::input("patch_attention_mask", message));
-            }
-            Some(mask) => mask.to_kind(Kind::Bool),
-            None => Tensor::ones([size[0], rows, columns], (Kind::Bool, image.device())),
-        };
-        let x = self.patches.forward_within(image, &real);
-        let passed = self.stack.forward(x, &Context::new(Mask::padding(Some(&real.flatten(1, 2))), inputs), None);
-        Ok(Features::passed(passed))
-    }
-
-    fn width(&self) -> Option<i64> {
-        Some(self.spec.hidden)
-    }
+/// CLIP's tower without a class token, for images that may be padded, below `vision_model` or at the root.
+fn tower(config: &Idefics3VisionConfig, weights: &Weights) -> VisionTower {
+    let norm = NormSpec::layer(config.layer_norm_eps);
+    let base = vision_spec(config);
+    let patches = PatchSpec { bias: true, tokens: &[], positions: Positions::Within, ..base.patches };
+    let spec = VisionSpec::new(patches, StackSpec { final_norm: Some(norm), ..base.stack });
+    vision(weights, &spec, vision_names().name("norm", "post_layernorm"))
 }
 
 impl Part for Idefics3Vision {
     fn load(config: &Idefics3VisionConfig, weights: &Weights) -> Result<Box<dyn Module>> {
-        Ok(Box::new(Headed::new(Tower::load(config, weights), Bare)))
+        Ok(Box::new(Headed::new(tower(config, weights), Bare)))
     }
 }
 
 /// Several images a row through the tower, of whose patches every square of `scale` rows and columns becomes a feature.
 #[derive(Debug)]
 struct Tiles {
-    tower: Tower,
+    tower: VisionTower,
+    channels: i64,
+    patch: i64,
     projector: Projector,
     scale: i64,
     placeholder: i64,
@@ -155,9 +113,8 @@ impl Tiles {
 impl Source for Tiles {
     fn arguments(&self) -> Vec<Argument> {
         use Dim::{AtLeast, Exactly, Named};
-        let PatchSpec { channels, patch: [height, width], .. } = self.tower.spec;
-        let sides = [AtLeast("height", height), AtLeast("width", width)];
-        let images = [Named("batch"), Named("images"), Exactly(channels), sides[0], sides[1]];
+        let sides = [AtLeast("height", self.patch), AtLeast("width", self.patch)];
+        let images = [Named("batch"), Named("images"), Exactly(self.channels), sides[0], sides[1]];
         let pixels = [Named("batch"), Named("images"), sides[0], sides[1]];
         vec![
             Argument::optional("pixel_values", Values::Float, &images),
@@ -172,13 +129,12 @@ impl Source for Tiles {
         let real = pixels.ne(0.0).flatten(1, -1).any_dim(1, false);
         let mut images = Inputs::new().with("pixel_values", pixels.index(&[Some(&real)]));
         if let Some(mask) = inputs.get("pixel_attention_mask") {
-            let [height, width] = self.tower.spec.patch;
             let mask = mask.flatten(0, 1).index(&[Some(&real)]).to_kind(Kind::Int64);
-            let seen = mask.unfold(1, height, height).unfold(2, width, width).flatten(3, 4).sum_dim_intlist(
-                [3].as_slice(),
-                false,
-                Kind::Int64,
-            );
+            let seen = mask
+                .unfold(1, self.patch, self.patch)
+                .unfold(2, self.patch, self.patch)
+                .flatten(3, 4)
+                .sum_dim_intlist([3].as_slice(), false, Kind::Int64);
             images.insert("patch_attention_mask", seen.gt(0));
         }
         let features = match images.need("pixel_values")?.size()[0] {
@@ -196,7 +152,9 @@ fn body(config: &Idefics3Config, weights: &Weights) -> Result<Multimodal> {
     let inputs = config.vision_config.hidden_size * config.scale_factor * config.scale_factor;
     let projector = weights.at("connector.modality_projection.proj");
     let images = Tiles {
-        tower: Tower::load(&config.vision_config, &weights.at("vision_model")),
+        tower: tower(&config.vision_config, &weights),
+        channels: config.vision_config.num_channels,
+        patch: config.vision_config.patch_size,
         projector: Projector::linear(Linear::load(&projector, inputs, text.width(), false)),
         scale: config.scale_factor,
         placeholder: config.image_token_id,

@@ -1,10 +1,10 @@
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::inputs::{Argument, Dim, Values};
 use crate::nn::heads::{Body, Features};
 use crate::nn::{
     Context, GridBias, GridBiasSpec, LayerSpec, Mask, Norm, NormSpec, PatchEmbedding, PatchSpec, Pooling, PoolingSpec,
-    Stack, StackSpec,
+    Positions, Stack, StackSpec,
 };
 use crate::weights::Weights;
 use crate::{Cache, Error, Inputs, Result};
@@ -122,9 +122,27 @@ impl VisionTower {
         }
     }
 
-    /// What the layers see of an image of height and width `size`, whose sequence is `x`.
-    fn context(&self, inputs: &Inputs, size: [i64; 2], x: &Tensor) -> Result<Context> {
-        let mask = inputs.get("attention_mask").filter(|_| self.spec.attention_mask);
+    /// Which patches are no padding, `[batch, rows, columns]`, where images may be padded.
+    fn real(&self, inputs: &Inputs, image: &Tensor) -> Result<Option<Tensor>> {
+        if self.spec.patches.positions != Positions::Within {
+            return Ok(None);
+        }
+        let size = image.size();
+        let [rows, columns] = self.spec.patches.grid([size[2], size[3]]);
+        match inputs.get("patch_attention_mask") {
+            Some(mask) if mask.size()[1..] != [rows, columns] => {
+                let message = format!("covers {:?} patches; the images have {rows}x{columns}", &mask.size()[1..]);
+                Err(Error::input("patch_attention_mask", message))
+            }
+            Some(mask) => Ok(Some(mask.to_kind(Kind::Bool))),
+            None => Ok(Some(Tensor::ones([size[0], rows, columns], (Kind::Bool, image.device())))),
+        }
+    }
+
+    /// What the layers see of an image of height and width `size`, whose sequence is `x`, of which `real` is no padding.
+    fn context(&self, inputs: &Inputs, size: [i64; 2], x: &Tensor, real: Option<&Tensor>) -> Result<Context> {
+        let real = real.map(|real| real.flatten(1, 2));
+        let mask = inputs.get("attention_mask").filter(|_| self.spec.attention_mask).or(real.as_ref());
         let tokens = x.size()[1];
         if let Some(given) = mask.map(|mask| mask.size()[1]).filter(|given| *given != tokens) {
             let message = format!("covers {given} tokens; the input has {tokens}, special ones included");
@@ -170,6 +188,10 @@ impl Body for VisionTower {
         if self.spec.attention_mask {
             arguments.push(Argument::optional("attention_mask", Values::Mask, &[Named("batch"), Named("tokens")]));
         }
+        if self.spec.patches.positions == Positions::Within {
+            let patches = [Named("batch"), Named("rows"), Named("columns")];
+            arguments.push(Argument::optional("patch_attention_mask", Values::Mask, &patches));
+        }
         if mask_token {
             arguments.push(Argument::optional("bool_masked_pos", Values::Mask, &[Named("batch"), Named("patches")]));
         }
@@ -180,9 +202,13 @@ impl Body for VisionTower {
         let image = self.image(inputs)?;
         let size = [image.size()[2], image.size()[3]];
         let interpolate = inputs.is_set("interpolate_pos_encoding");
-        let x = self.patches.forward(&image, inputs.get("bool_masked_pos"), interpolate)?;
+        let real = self.real(inputs, &image)?;
+        let x = match &real {
+            Some(real) => self.patches.forward_within(&image, real),
+            None => self.patches.forward(&image, inputs.get("bool_masked_pos"), interpolate)?,
+        };
         let x = self.embedding_norm.as_ref().map_or_else(|| x.shallow_clone(), |norm| norm.forward(&x));
-        let context = self.context(inputs, size, &x)?;
+        let context = self.context(inputs, size, &x, real.as_ref())?;
         let passed = self.stack.forward(x, &context, None);
         let hidden = passed.last.shallow_clone();
         let pooled = self.pooling.as_ref().map(|pooling| pooling.forward(&hidden));
