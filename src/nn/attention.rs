@@ -99,6 +99,11 @@ impl QkNorm {
         Self::new(norm, QkScope::Heads)
     }
 
+    /// Whether only the product of the weights of queries and keys counts, in a layer that `rotates` them or not.
+    pub fn is_product(self, rotates: bool) -> bool {
+        self.scope == QkScope::Heads && !self.norm.bias && (self.rotated || !rotates)
+    }
+
     /// Loads the normalisation of `heads` heads of `head_dim`.
     fn load(self, weights: &Weights, heads: i64, head_dim: i64) -> Norm {
         match self.scope {

@@ -334,6 +334,9 @@ impl Layer {
             |cross| (Attention::load_cross(&weights.at("cross"), cross), Frame::load(weights, spec, "cross", true));
         let feed_forward =
             |feed_forward| (feed_forward, Frame::load(weights, spec, "mlp", spec.arrangement != Arrangement::Parallel));
+        if spec.arrangement != Arrangement::Sequential && spec.placement == Placement::Pre && !spec.layer_scale {
+            weights.summed(&["attention.o.bias", "mlp.down.bias"]);
+        }
         Self {
             arrangement: spec.arrangement,
             mixer: Mixer::load(weights, &spec.mixer),

@@ -21,6 +21,20 @@ pub fn fill_layer_types(fields: &mut Map<String, Value>, layers: i64, kind: impl
     fields.insert("layer_types".into(), (0..layers).map(kind).collect());
 }
 
+/// Takes `sliding_window_pattern` out of the fields of a configuration: every how many layers one sees all tokens;
+/// `default` where nothing is said.
+///
+/// # Errors
+/// [`Error::Config`] where it is no number of 1 or more.
+pub fn take_pattern(model_type: &str, fields: &mut Map<String, Value>, default: i64) -> Result<i64> {
+    match fields.remove("sliding_window_pattern").filter(|pattern| !pattern.is_null()) {
+        None => Ok(default),
+        Some(pattern) => pattern.as_i64().filter(|pattern| *pattern > 0).ok_or_else(|| {
+            Error::config(model_type, "sliding_window_pattern", format!("must be 1 or more, got {pattern}"))
+        }),
+    }
+}
+
 /// Checks that `types` (`layer_types` of `model_type`) has one of `known` for each of `layers` layers.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ pub use classes::{Class, LastToken, Vocabulary};
 pub(crate) use classes::{decoder, decoder_classes};
 pub use config::DecoderConfig;
 pub use dense::{dense, dense_with, names};
-pub use kinds::{FULL, SLIDING, check_layer_types, check_window, fill_layer_types};
+pub use kinds::{FULL, SLIDING, check_layer_types, check_window, fill_layer_types, take_pattern};
 
 use tch::{Kind, Tensor};
 use tch_transformers_native::Weight;
@@ -18,8 +18,8 @@ use crate::inputs::{Argument, Dim, Values, covers};
 use crate::nn::heads::{Body, Features};
 use crate::nn::rope::{Rope, RopeSpec};
 use crate::nn::{
-    AlibiSpec, Arrangement, AttentionSpec, Context, Embedding, FeedForwardSpec, LayerSpec, Linear, Mask, MlpSpec,
-    MoeSpec, Norm, NormSpec, Placement, Stack, StackSpec, real_among,
+    AlibiSpec, Arrangement, AttentionSpec, Context, Embedding, FeedForwardSpec, LayerSpec, Linear, Mask, MixerSpec,
+    MlpSpec, MoeSpec, Norm, NormSpec, Placement, Stack, StackSpec, real_among,
 };
 use crate::weights::{NameTable, Weights};
 use crate::{Cache, Error, Inputs, Result};
@@ -295,6 +295,13 @@ impl DecoderBody {
         let weights = weights.either(places).named(spec.names.table.clone());
         for layer in 0..spec.layers.len() {
             spec.names.ignored.iter().for_each(|name| weights.at("layers").layer(layer).ignore(name));
+        }
+        for (index, DecoderLayer { layer, rope, .. }) in spec.layers.iter().enumerate() {
+            if let MixerSpec::Attention(AttentionSpec { qk_norm: Some(norm), .. }) = &layer.mixer
+                && norm.is_product(rope.is_some())
+            {
+                weights.at("layers").layer(index).multiplied(&["attention.q_norm.weight", "attention.k_norm.weight"]);
+            }
         }
         for layer in (spec.layers.len()..).take(spec.names.spare_layers as usize) {
             weights.at("layers").layer(layer).ignore_below("");

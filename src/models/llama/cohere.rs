@@ -1,5 +1,10 @@
+use serde_json::{Map, Value};
+
 use crate::Result;
-use crate::models::decoder::{DecoderConfig, DecoderSpec, decoder, dense_with};
+use crate::models::decoder::{
+    DecoderConfig, DecoderSpec, FULL, SLIDING, check_layer_types, check_window, decoder, dense_with, fill_layer_types,
+    take_pattern,
+};
 use crate::nn::rope::RopeParameters;
 use crate::nn::{Arrangement, Biases, NormSpec, QkNorm, QkScope};
 
@@ -42,4 +47,40 @@ pub fn cohere(config: &CohereConfig) -> Result<DecoderSpec> {
             attention.qk_norm = qk_norm;
         });
     Ok(DecoderSpec { logit_scale: Some(config.logit_scale), ..spec })
+}
+
+crate::config! {
+    /// Configuration of [`Cohere2`].
+    pub struct Cohere2Config("cohere2"): CohereConfig {
+        /// How many tokens back layers of type `sliding_attention` see, themselves included.
+        sliding_window: Option<i64> = Some(4096),
+        /// What each layer sees: `full_attention` or `sliding_attention`.
+        layer_types: Vec<String> = Vec::new(),
+    }
+    defaults: { rope_parameters: RopeParameters::plain(10_000.0) }
+    without: ["rms_norm_eps", "use_qk_norm"]
+    undeclared: ["head_dim"]
+    upgrade: |fields: &mut Map<String, Value>, default: &Cohere2Config| {
+        let pattern = take_pattern("cohere2", fields, 4)?;
+        let kind = |layer| if (layer + 1) % pattern == 0 { FULL } else { SLIDING };
+        fill_layer_types(fields, default.num_hidden_layers, kind);
+        Ok(())
+    };
+    validate: |config: &Cohere2Config| {
+        check_layer_types("cohere2", &config.layer_types, config.num_hidden_layers, &[FULL, SLIDING])?;
+        check_window("cohere2", &config.layer_types, config.sliding_window)
+    };
+}
+
+decoder! {
+    /// Command R7B and Command A (Cohere, 2025), Command R of which three layers of four see a window of tokens and the
+    /// others rotate nothing; `transformers.models.cohere2`.
+    pub struct Cohere2(Cohere2Config) = cohere2;
+    [FeatureExtraction, TextGeneration]
+}
+
+/// The decoder of Command R7B.
+pub fn cohere2(config: &Cohere2Config) -> Result<DecoderSpec> {
+    let spec = cohere(config)?.with_windows(&config.layer_types, config.sliding_window);
+    Ok(spec.with_layers(|_, layer| layer.rope = layer.rope.take().filter(|_| layer.window.is_some())))
 }

@@ -3,6 +3,7 @@ use serde_json::{Map, Value, json};
 use crate::config::divides;
 use crate::models::decoder::{
     DecoderConfig, DecoderSpec, FULL, SLIDING, check_layer_types, check_window, decoder, dense_with, fill_layer_types,
+    take_pattern,
 };
 use crate::nn::rope::{RopeParameters, RopeSpec};
 use crate::nn::{Activation, Biases, NormSpec, Placement, QkNorm};
@@ -169,12 +170,7 @@ crate::config! {
 /// Every sixth layer sees all tokens unless `sliding_window_pattern` says another number, and `rope_local_base_freq` is
 /// the base of the others.
 fn upgrade_gemma3(fields: &mut Map<String, Value>, default: &Gemma3TextConfig) -> Result<()> {
-    let pattern = match fields.remove("sliding_window_pattern").filter(|pattern| !pattern.is_null()) {
-        None => 6,
-        Some(pattern) => pattern.as_i64().filter(|pattern| *pattern > 0).ok_or_else(|| {
-            Error::config("gemma3_text", "sliding_window_pattern", format!("must be 1 or more, got {pattern}"))
-        })?,
-    };
+    let pattern = take_pattern("gemma3_text", fields, 6)?;
     let kind = |layer| if (layer + 1) % pattern == 0 { FULL } else { SLIDING };
     fill_layer_types(fields, default.num_hidden_layers, kind);
     if let Some(theta) = fields.remove("rope_local_base_freq").filter(|theta| !theta.is_null()) {

@@ -4,8 +4,8 @@ use crate::nn::rope::RopeParameters;
 use crate::nn::{Biases, Placement};
 
 crate::config! {
-    /// Configuration of [`Glm4`].
-    pub struct Glm4Config("glm4"): DecoderConfig {
+    /// Configuration of [`Glm`].
+    pub struct GlmConfig("glm"): DecoderConfig {
         /// Whether the projections to queries, keys and values have a bias.
         attention_bias: bool = true,
     }
@@ -14,25 +14,41 @@ crate::config! {
         head_dim: Some(128), max_position_embeddings: 131072, rms_norm_eps: 0.00000015625,
         rope_parameters: RopeParameters::plain(10_000.0).partial(0.5), pad_token_id: Some(151329),
     }
-    validate: |config: &Glm4Config| config.rope(true).map(drop);
+    validate: |config: &GlmConfig| config.rope(true).map(drop);
 }
 
 decoder! {
-    /// GLM-4 (Team GLM, 2024; the checkpoints of 2025), Llama with norms after the sublayers too that rotates
-    /// neighbours in a part of each head; `transformers.models.glm4`.
+    /// GLM-4 (Team GLM, 2024), Llama with fused gates that rotates neighbours in a part of each head;
+    /// `transformers.models.glm`.
+    pub struct Glm(GlmConfig) = glm;
+    [FeatureExtraction, TextGeneration, TextClassification, TokenClassification]
+}
+
+/// GLM's decoder.
+pub fn glm(config: &GlmConfig) -> Result<DecoderSpec> {
+    let spec = dense(config, config.rope(true)?.interleaved())
+        .with_fused_gates("layers.*.mlp.gate_up_proj")
+        .with_attention(|attention| attention.bias = Biases { o: false, ..Biases::all(config.attention_bias) });
+    Ok(spec)
+}
+
+crate::config! {
+    /// Configuration of [`Glm4`].
+    pub struct Glm4Config("glm4"): GlmConfig {}
+}
+
+decoder! {
+    /// GLM-4 (Team GLM, 2024; the checkpoints of 2025), GLM with norms after the sublayers too;
+    /// `transformers.models.glm4`.
     pub struct Glm4(Glm4Config) = glm4;
     [FeatureExtraction, TextGeneration, TextClassification, TokenClassification]
 }
 
 /// GLM-4's decoder.
 pub fn glm4(config: &Glm4Config) -> Result<DecoderSpec> {
-    let spec = dense(config, config.rope(true)?.interleaved())
-        .with_fused_gates("layers.*.mlp.gate_up_proj")
-        .with_placement(Placement::Sandwich)
-        .with_names(&[
-            ("layers.*.attention_post_norm", "layers.*.post_self_attn_layernorm"),
-            ("layers.*.mlp_post_norm", "layers.*.post_mlp_layernorm"),
-        ])
-        .with_attention(|attention| attention.bias = Biases { o: false, ..Biases::all(config.attention_bias) });
+    let spec = glm(config)?.with_placement(Placement::Sandwich).with_names(&[
+        ("layers.*.attention_post_norm", "layers.*.post_self_attn_layernorm"),
+        ("layers.*.mlp_post_norm", "layers.*.post_mlp_layernorm"),
+    ]);
     Ok(spec)
 }

@@ -1,8 +1,55 @@
 use serde_json::{Map, Value};
 
-use crate::models::decoder::{DecoderConfig, DecoderSpec, decoder, dense};
+use crate::models::decoder::{DecoderConfig, DecoderSpec, LmHead, decoder, dense, dense_with};
 use crate::nn::rope::{RopeParameters, RopeScaling, RopeType};
+use crate::nn::{Activation, Arrangement, Biases, NormSpec, QkNorm};
 use crate::{Error, Result};
+
+crate::config! {
+    /// Configuration of [`Phi`].
+    pub struct PhiConfig("phi"): DecoderConfig {
+        /// Added to variances.
+        layer_norm_eps: f64 = 1e-5,
+        /// Whether queries and keys are normalised.
+        qk_layernorm: bool = false,
+    }
+    defaults: {
+        vocab_size: 51200, hidden_size: 2048, intermediate_size: 8192, num_hidden_layers: 24,
+        hidden_act: Activation::GeluNew, rope_parameters: RopeParameters::plain(10_000.0).partial(0.5),
+    }
+    without: ["rms_norm_eps"]
+    undeclared: ["head_dim"]
+    ignored: ["resid_pdrop", "embd_pdrop"]
+    validate: |config: &PhiConfig| config.rope(true).map(drop);
+}
+
+decoder! {
+    /// Phi-1 and Phi-2 (Gunasekar et al., 2023), Llama with attention and a plain feed-forward side by side on one
+    /// LayerNorm, biases everywhere, and rotations of a part of each head; `transformers.models.phi`.
+    pub struct Phi(PhiConfig) = phi;
+    [FeatureExtraction, TextGeneration, TextClassification, TokenClassification]
+}
+
+/// Phi's decoder.
+pub fn phi(config: &PhiConfig) -> Result<DecoderSpec> {
+    let norm = NormSpec::layer(config.layer_norm_eps);
+    let spec = dense_with(config, Some(config.rope(true)?), norm)
+        .with_arrangement(Arrangement::Parallel)
+        .with_names(&[
+            ("layers.*.attention.o", "layers.*.self_attn.dense"),
+            ("layers.*.attention.q_norm", "layers.*.self_attn.q_layernorm"),
+            ("layers.*.attention.k_norm", "layers.*.self_attn.k_layernorm"),
+            ("layers.*.mlp.up", "layers.*.mlp.fc1"),
+            ("layers.*.mlp.down", "layers.*.mlp.fc2"),
+            ("norm", "final_layernorm"),
+        ])
+        .with_mlps(|mlp| (mlp.gated, mlp.bias) = (false, true))
+        .with_attention(|attention| {
+            attention.bias = Biases::ALL;
+            attention.qk_norm = config.qk_layernorm.then(|| QkNorm::heads(norm));
+        });
+    Ok(DecoderSpec { lm_head: LmHead { bias: true, ..spec.lm_head }, ..spec })
+}
 
 crate::config! {
     /// Configuration of [`Phi3`].

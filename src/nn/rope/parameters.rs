@@ -90,6 +90,9 @@ pub struct RopeSettings {
     /// How many pairs rotate by each of a token's positions in turn, where it has several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mrope_section: Option<Vec<i64>>,
+    /// Hunyuan: growth of the context that the base follows, whatever the length of a sequence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alpha: Option<f64>,
 }
 
 fn default_theta() -> f64 {
@@ -196,6 +199,7 @@ impl RopeSettings {
             low_freq_factor: None,
             high_freq_factor: None,
             mrope_section: None,
+            alpha: None,
         }
     }
 
@@ -293,6 +297,19 @@ impl RopeSettings {
             },
         };
         Ok(RopeSpec { theta, width, scaling, pairing: Pairing::Half, axes: Vec::new() })
+    }
+
+    /// The same with the base that `alpha` makes of it for heads of `head_dim`, where `rope_type` is dynamic and there is
+    /// one (not 0): Hunyuan's models, whose frequencies do not follow the length of a sequence.
+    pub fn stretched(&self, head_dim: i64) -> Self {
+        match self.alpha.filter(|alpha| *alpha != 0.0 && self.rope_type == RopeType::Dynamic) {
+            None => self.clone(),
+            Some(alpha) => {
+                let width = head_dim as f64;
+                let rope_theta = self.rope_theta * alpha.powf(width / (width - 2.0));
+                Self { rope_type: RopeType::Default, rope_theta, ..self.clone() }
+            }
+        }
     }
 
     /// What DeepSeek's models multiply the scale of scores by for stretched contexts, `mscale_all_dim` of YaRN squared;
