@@ -13,6 +13,7 @@
 //! | `albert.rs` | layers shared in groups, narrower embeddings |
 //! | `electra.rs` | narrower embeddings, a head that tells replaced tokens |
 //! | `mpnet.rs` | relative biases that all layers share |
+//! | `rembert.rs` | narrower embeddings, a wider prediction head |
 //! | `heirs.rs` | nothing: RoBERTa under other names |
 //! | `ernie.rs` | a table of tasks |
 //! | `normed_first.rs` | norms before each sublayer, on BERT and on RoBERTa |
@@ -29,6 +30,7 @@ mod heirs;
 mod mpnet;
 mod normed_first;
 mod original;
+mod rembert;
 mod roberta;
 mod spec;
 mod xlm_roberta;
@@ -48,6 +50,7 @@ pub use normed_first::{
     MegatronBert, MegatronBertConfig, RobertaPreLayerNorm, RobertaPreLayerNormConfig, XlmRobertaXl, XlmRobertaXlConfig,
 };
 pub use original::{Bert, BertConfig, spec};
+pub use rembert::{RemBert, RemBertConfig};
 pub use roberta::{Roberta, RobertaConfig, first_position};
 pub use spec::{EncoderSpec, Heads, LayersSpec, Names, Pretraining, Relative, Sharing, Vector};
 pub use xlm_roberta::{XlmRoberta, XlmRobertaConfig};
