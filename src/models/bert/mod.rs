@@ -14,6 +14,7 @@
 //! | `electra.rs` | narrower embeddings, a head that tells replaced tokens |
 //! | `mpnet.rs` | relative biases that all layers share |
 //! | `rembert.rs` | narrower embeddings, a wider prediction head |
+//! | `generation.rs` | no segments, no pooler, a bare prediction head |
 //! | `heirs.rs` | nothing: RoBERTa under other names |
 //! | `ernie.rs` | a table of tasks |
 //! | `normed_first.rs` | norms before each sublayer, on BERT and on RoBERTa |
@@ -26,6 +27,7 @@ mod electra;
 mod embeddings;
 mod encoder;
 mod ernie;
+mod generation;
 mod heirs;
 mod mpnet;
 mod normed_first;
@@ -44,6 +46,7 @@ pub use electra::{Electra, ElectraConfig};
 pub use embeddings::{Embeddings, EmbeddingsSpec, IdTable, Positions, Projection};
 pub use encoder::Encoder;
 pub use ernie::{Ernie, ErnieConfig};
+pub use generation::{BertGeneration, BertGenerationConfig};
 pub use heirs::{Camembert, CamembertConfig, Data2VecText, Data2VecTextConfig};
 pub use mpnet::{MPNet, MPNetConfig};
 pub use normed_first::{
