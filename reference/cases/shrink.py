@@ -116,6 +116,6 @@ def config_for(
         # A part beside the whole: what the entry says of the whole is not meant for it.
         return small_config(own, {key: tiny[key] for key in tiny.keys() & own().to_dict().keys()}, extra, shallow)
     # Classes that generate are causal; shared encoder code is made so by this switch.
-    if name.endswith(("LMHeadModel", "ForCausalLM")) and "is_decoder" in architecture().to_dict():
+    if name.endswith(("LMHeadModel", "ForCausalLM", "GenerationDecoder")) and "is_decoder" in architecture().to_dict():
         extra["is_decoder"] = True
     return small_config(own, tiny, extra, shallow)

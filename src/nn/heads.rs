@@ -395,6 +395,8 @@ impl Transform {
 pub struct PredictionSpec {
     /// What comes first.
     pub transform: TransformSpec,
+    /// Whether it does; without it the vocabulary reads the hidden states, as wide as its output.
+    pub transforms: bool,
     /// Tokens in the vocabulary.
     pub vocabulary: i64,
     /// Whether the vocabulary's matrix is the table of embeddings.
@@ -417,12 +419,12 @@ pub enum PredictionBias {
 /// [`PredictionSpec`] with its parameters.
 #[derive(Debug)]
 pub struct Prediction {
-    transform: Transform,
+    transform: Option<Transform>,
     decoder: Linear,
 }
 
 impl Prediction {
-    /// Loads `dense`, `norm`, and as the spec says `decoder.weight`, `decoder.bias`, `bias`; `table` is that of embeddings.
+    /// Loads as the spec says `dense`, `norm`, `decoder.weight`, `decoder.bias`, `bias`; `table` is that of embeddings.
     pub fn load(weights: &Weights, spec: PredictionSpec, table: &Weight) -> Self {
         let (vocabulary, decoder) = (spec.vocabulary, weights.at("decoder"));
         let matrix = match spec.tied {
@@ -441,12 +443,16 @@ impl Prediction {
                 Some(decoder.weight("bias", &[vocabulary]))
             }
         };
-        Self { transform: Transform::load(weights, spec.transform), decoder: Linear::tied(matrix, bias) }
+        let transform = spec.transforms.then(|| Transform::load(weights, spec.transform));
+        Self { transform, decoder: Linear::tied(matrix, bias) }
     }
 
     /// `[…, hidden]` to `[…, vocabulary]`.
     pub fn forward(&self, hidden: &Tensor) -> Tensor {
-        self.decoder.forward(&self.transform.forward(hidden))
+        match &self.transform {
+            Some(transform) => self.decoder.forward(&transform.forward(hidden)),
+            None => self.decoder.forward(hidden),
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod classes;
 mod config;
+mod heirs;
 mod mbart;
 mod spec;
 mod translation;
@@ -14,6 +15,9 @@ mod trocr;
 
 pub use classes::{Class, alone};
 pub use config::{BartConfig, Seq2seqConfig};
+pub use heirs::{
+    Blenderbot, BlenderbotConfig, BlenderbotSmall, BlenderbotSmallConfig, Mvp, MvpConfig, PLBart, PLBartConfig,
+};
 pub use mbart::{MBart, MBartConfig};
 pub use spec::{Seq2seqSpec, bart};
 pub use translation::{M2m100, M2m100Config, Marian, MarianConfig, Pegasus, PegasusConfig};

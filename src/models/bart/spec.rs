@@ -48,6 +48,7 @@ pub fn bart(config: &Seq2seqConfig) -> Seq2seqSpec {
             scales_given: false,
             positions: PositionSpec::Learned { count: config.max_position_embeddings, offset: 2 },
             embedding_norm: Some(norm),
+            norms_tokens: false,
             stack: StackSpec { layers: vec![layer; layers as usize], final_norm: None },
         }
     };

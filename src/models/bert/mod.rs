@@ -13,6 +13,11 @@
 //! | `albert.rs` | layers shared in groups, narrower embeddings |
 //! | `electra.rs` | narrower embeddings, a head that tells replaced tokens |
 //! | `mpnet.rs` | relative biases that all layers share |
+//! | `rembert.rs` | narrower embeddings, a wider prediction head |
+//! | `generation.rs` | no segments, no pooler, a bare prediction head |
+//! | `heirs.rs` | nothing: RoBERTa under other names |
+//! | `ernie.rs` | a table of tasks |
+//! | `normed_first.rs` | norms before each sublayer, on BERT and on RoBERTa |
 
 mod albert;
 mod body;
@@ -21,8 +26,13 @@ mod distilbert;
 mod electra;
 mod embeddings;
 mod encoder;
+mod ernie;
+mod generation;
+mod heirs;
 mod mpnet;
+mod normed_first;
 mod original;
+mod rembert;
 mod roberta;
 mod spec;
 mod xlm_roberta;
@@ -35,8 +45,15 @@ pub use distilbert::{DistilBert, DistilBertConfig};
 pub use electra::{Electra, ElectraConfig};
 pub use embeddings::{Embeddings, EmbeddingsSpec, IdTable, Positions, Projection};
 pub use encoder::Encoder;
+pub use ernie::{Ernie, ErnieConfig};
+pub use generation::{BertGeneration, BertGenerationConfig};
+pub use heirs::{Camembert, CamembertConfig, Data2VecText, Data2VecTextConfig};
 pub use mpnet::{MPNet, MPNetConfig};
+pub use normed_first::{
+    MegatronBert, MegatronBertConfig, RobertaPreLayerNorm, RobertaPreLayerNormConfig, XlmRobertaXl, XlmRobertaXlConfig,
+};
 pub use original::{Bert, BertConfig, spec};
+pub use rembert::{RemBert, RemBertConfig};
 pub use roberta::{Roberta, RobertaConfig, first_position};
 pub use spec::{EncoderSpec, Heads, LayersSpec, Names, Pretraining, Relative, Sharing, Vector};
 pub use xlm_roberta::{XlmRoberta, XlmRobertaConfig};

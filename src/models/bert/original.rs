@@ -84,6 +84,7 @@ pub fn spec(config: &BertConfig) -> Result<EncoderSpec> {
     let transform = TransformSpec { inputs: hidden, outputs: hidden, bias: true, activation: config.hidden_act, norm };
     let prediction = PredictionSpec {
         transform,
+        transforms: true,
         vocabulary: config.vocab_size,
         tied: config.tie_word_embeddings,
         bias: PredictionBias::Own,

@@ -1,6 +1,8 @@
 use super::EmbeddingsSpec;
 use crate::nn::heads::PredictionSpec;
-use crate::nn::{Activation, ConvBranchSpec, LayerSpec, NormSpec, RelativeBiasSpec, RelativeTableSpec, SummarySpec};
+use crate::nn::{
+    Activation, ConvBranchSpec, LayerSpec, NormSpec, Placement, RelativeBiasSpec, RelativeTableSpec, SummarySpec,
+};
 use crate::weights::NameTable;
 
 /// What an encoder is made of; a pure function of its configuration.
@@ -27,6 +29,13 @@ impl EncoderSpec {
     pub fn new(embeddings: EmbeddingsSpec, layers: LayersSpec, prediction: PredictionSpec, names: Names) -> Self {
         let pooler = Some(Activation::Tanh);
         Self { embeddings, layers, pooler, heads: Heads::new(prediction), labels: 2, names }
+    }
+
+    /// The same with layers that normalise their input, and a last normalisation like theirs.
+    pub fn normed_first(mut self) -> Self {
+        self.layers.layers.iter_mut().for_each(|layer| layer.placement = Placement::Pre);
+        self.layers.final_norm = self.layers.layers.first().map(|layer| layer.norm);
+        self
     }
 }
 

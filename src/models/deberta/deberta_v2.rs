@@ -251,6 +251,7 @@ pub fn spec(config: &DebertaV2Config) -> Result<EncoderSpec> {
     let outputs = config.embedding_size();
     let prediction = PredictionSpec {
         transform: TransformSpec { inputs: hidden, outputs, bias: true, activation: config.hidden_act, norm },
+        transforms: true,
         vocabulary: config.vocab_size,
         tied: config.tie_word_embeddings || !config.legacy,
         bias: PredictionBias::Own,

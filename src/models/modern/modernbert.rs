@@ -160,6 +160,7 @@ pub fn spec(config: &ModernBertConfig) -> Result<ModernSpec> {
             activation: config.classifier_activation,
             norm,
         },
+        transforms: true,
         vocabulary: config.vocab_size,
         tied: config.tie_word_embeddings,
         bias: if config.decoder_bias { PredictionBias::Decoder } else { PredictionBias::None },

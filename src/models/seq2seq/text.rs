@@ -27,6 +27,8 @@ pub struct SideSpec {
     pub positions: PositionSpec,
     /// The normalisation of the sum.
     pub embedding_norm: Option<NormSpec>,
+    /// Whether it normalises the tokens alone, before positions are added.
+    pub norms_tokens: bool,
     /// The layers, which attend to another sequence where they have cross attention.
     pub stack: StackSpec,
 }
@@ -175,10 +177,11 @@ impl Side {
             let message = format!("there are {past} tokens in the cache and {new} new ones; the model takes {most}");
             return Err(Error::input(ids, message));
         }
-        let x = &x + self.positions.forward(&x, past, inputs.get(ids), places);
+        let positions = self.positions.forward(&x, past, inputs.get(ids), places);
         Ok(match &self.embedding_norm {
-            Some(norm) => norm.forward(&x),
-            None => x,
+            Some(norm) if self.spec.norms_tokens => norm.forward(&x) + positions,
+            Some(norm) => norm.forward(&(x + positions)),
+            None => x + positions,
         })
     }
 }

@@ -231,6 +231,7 @@ impl Head<tasks::AutomaticSpeechRecognition> for SpeechT5 {
             scales_given: false,
             positions: PositionSpec::Unpadded { padding: config.pad_token_id },
             embedding_norm: None,
+            norms_tokens: false,
             stack: decoder_stack(config),
         };
         let place = base.at("decoder").named(decoder_names());

@@ -172,6 +172,7 @@ fn decoder(config: &WhisperConfig, weights: &Weights, names: DecoderNames) -> Te
         scales_given: false,
         positions: PositionSpec::Learned { count: config.max_target_positions, offset: 0 },
         embedding_norm: None,
+        norms_tokens: false,
         stack: StackSpec { layers: vec![layer; config.decoder_layers as usize], final_norm: Some(NORM) },
     };
     TextDecoder::load(spec, names, &weights.at("decoder"), None)
