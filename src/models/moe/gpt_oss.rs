@@ -43,7 +43,7 @@ crate::config! {
 
 /// YaRN from 4096 positions to 32 times as many.
 fn stretched() -> RopeParameters {
-    RopeParameters::Same(RopeSettings {
+    RopeParameters::Same(Box::new(RopeSettings {
         rope_type: RopeType::Yarn,
         factor: Some(32.0),
         beta_fast: Some(32.0),
@@ -51,7 +51,7 @@ fn stretched() -> RopeParameters {
         truncate: Some(false),
         original_max_position_embeddings: Some(4096),
         ..RopeSettings::plain(150_000.0)
-    })
+    }))
 }
 
 /// Every other layer has a window, the first included; positions are stretched where nothing is said of them.

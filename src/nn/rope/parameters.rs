@@ -34,7 +34,7 @@ pub enum RopeType {
 #[serde(untagged)]
 pub enum RopeParameters {
     /// The same for all layers.
-    Same(RopeSettings),
+    Same(Box<RopeSettings>),
     /// For each type of layer its own; a type without any rotates nothing.
     ByType(BTreeMap<String, Option<RopeSettings>>),
 }
@@ -114,7 +114,7 @@ impl<'de> Deserialize<'de> for RopeParameters {
                 .map_err(|error| D::Error::custom(format!("`{}`: {}", error.path(), error.inner())))
         };
         if !fields.values().any(Value::is_object) {
-            return settings(Value::Object(fields)).map(Self::Same);
+            return settings(Value::Object(fields)).map(Box::new).map(Self::Same);
         }
         let of_type = |(kind, value): (String, Value)| match value {
             Value::Null => Ok((kind, None)),
@@ -128,7 +128,7 @@ impl<'de> Deserialize<'de> for RopeParameters {
 impl RopeParameters {
     /// Unscaled frequencies of base `rope_theta` in all layers.
     pub fn plain(rope_theta: f64) -> Self {
-        Self::Same(RopeSettings::plain(rope_theta))
+        Self::Same(Box::new(RopeSettings::plain(rope_theta)))
     }
 
     /// Unscaled frequencies, of a base for each type of layer.
@@ -140,7 +140,7 @@ impl RopeParameters {
     /// The same rotating `share` of each head.
     pub fn partial(mut self, share: f64) -> Self {
         let settings: Vec<_> = match &mut self {
-            Self::Same(settings) => vec![settings],
+            Self::Same(settings) => vec![settings.as_mut()],
             Self::ByType(types) => types.values_mut().flatten().collect(),
         };
         settings.into_iter().for_each(|settings| settings.partial_rotary_factor = Some(share));
@@ -214,9 +214,9 @@ impl RopeSettings {
             let missing = || wrong(field, format!("is missing, which `rope_type` {:?} needs", self.rope_type));
             value.filter(|value| value.is_finite()).ok_or_else(missing)
         };
-        let positive = |field: &str, value: f64| match value > 0.0 {
+        let positive = |field: &str, value: f64| match value > 0.0 && value.is_finite() {
             true => Ok(value),
-            false => Err(wrong(field, format!("must be positive, got {value}"))),
+            false => Err(wrong(field, format!("must be positive and finite, got {value}"))),
         };
         let theta = positive("rope_theta", self.rope_theta)?;
         let factor = || positive("factor", need("factor", self.factor)?);
