@@ -84,3 +84,19 @@ pub fn cohere2(config: &Cohere2Config) -> Result<DecoderSpec> {
     let spec = cohere(config)?.with_windows(&config.layer_types, config.sliding_window);
     Ok(spec.with_layers(|_, layer| layer.rope = layer.rope.take().filter(|_| layer.window.is_some())))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::ModelConfig;
+
+    #[test]
+    fn the_older_pattern_makes_layers_that_rotate_nothing() {
+        let config = json!({"num_hidden_layers": 3, "sliding_window_pattern": 2, "sliding_window": 7});
+        let spec = cohere2(&Cohere2Config::from_json(&config).unwrap()).unwrap();
+        let windows: Vec<_> = spec.layers.iter().map(|layer| (layer.window, layer.rope.is_some())).collect();
+        assert_eq!(windows, [(Some(7), true), (None, false), (Some(7), true)]);
+    }
+}

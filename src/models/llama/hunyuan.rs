@@ -38,3 +38,24 @@ pub fn hunyuan_v1_dense(config: &HunyuanV1DenseConfig) -> Result<DecoderSpec> {
         .with_layers(|_, layer| layer.rope = Some(rope.clone()));
     Ok(spec.with_attention(|attention| attention.qk_norm = Some(QkNorm { rotated: true, ..QkNorm::heads(norm) })))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::ModelConfig;
+
+    #[test]
+    fn the_scaling_of_checkpoints_stretches_the_base() {
+        let of = |head_dim: i64| {
+            HunyuanV1DenseConfig::from_json(&json!({
+                "head_dim": head_dim, "rope_theta": 10000.0,
+                "rope_scaling": {"type": "dynamic", "alpha": 1000.0, "factor": 1.0, "beta_fast": 32, "mscale": 1.0},
+            }))
+        };
+        let rope = rope(&of(128).unwrap()).unwrap();
+        assert!((rope.theta / 11_158_839.925 - 1.0).abs() < 1e-6, "{}", rope.theta);
+        assert!(of(2).is_err());
+    }
+}

@@ -121,3 +121,21 @@ pub fn olmo3(config: &Olmo3Config) -> Result<DecoderSpec> {
         .with_windows(&config.layer_types, config.sliding_window)
         .with_ropes(&config.layer_types, |kind| config.rope_of(kind, false))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::ModelConfig;
+    use crate::nn::rope::RopeScaling;
+
+    #[test]
+    fn older_spellings_speak_of_the_layers_that_see_all_tokens() {
+        let config = json!({"rope_theta": 700.0, "rope_scaling": {"rope_type": "linear", "factor": 8.0}});
+        let config = Olmo3Config::from_json(&config).unwrap();
+        let rope = |kind| config.rope_of(kind, false).unwrap().unwrap();
+        assert_eq!((rope(FULL).theta, rope(FULL).scaling), (700.0, RopeScaling::Linear { factor: 8.0 }));
+        assert_eq!((rope(SLIDING).theta, rope(SLIDING).scaling), (5e5, RopeScaling::None));
+    }
+}

@@ -143,7 +143,7 @@ impl RopeParameters {
     /// The same rotating `share` of each head.
     pub fn partial(mut self, share: f64) -> Self {
         let settings: Vec<_> = match &mut self {
-            Self::Same(settings) => vec![&mut **settings],
+            Self::Same(settings) => vec![settings.as_mut()],
             Self::ByType(types) => types.values_mut().flatten().collect(),
         };
         settings.into_iter().for_each(|settings| settings.partial_rotary_factor = Some(share));
@@ -218,9 +218,9 @@ impl RopeSettings {
             let missing = || wrong(field, format!("is missing, which `rope_type` {:?} needs", self.rope_type));
             value.filter(|value| value.is_finite()).ok_or_else(missing)
         };
-        let positive = |field: &str, value: f64| match value > 0.0 {
+        let positive = |field: &str, value: f64| match value > 0.0 && value.is_finite() {
             true => Ok(value),
-            false => Err(wrong(field, format!("must be positive, got {value}"))),
+            false => Err(wrong(field, format!("must be positive and finite, got {value}"))),
         };
         let theta = positive("rope_theta", self.rope_theta)?;
         let factor = || positive("factor", need("factor", self.factor)?);
