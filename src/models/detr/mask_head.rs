@@ -43,8 +43,8 @@ impl MaskHead {
     /// Loads `bbox_attention` and `mask_head`; `maps` are the channels of the three maps to refine with, coarse to fine.
     pub fn load(weights: &Weights, hidden: i64, heads: i64, maps: [i64; 3], activation: Activation) -> Self {
         let look = weights.at("bbox_attention");
-        let place = |old: &str, new: &str| if look.at(old).is_empty() { look.at(new) } else { look.at(old) };
-        let head = weights.at("mask_head").named(names(!weights.at("mask_head.lay1").is_empty()));
+        let place = |old: &str, new: &str| if look.at(new).is_empty() { look.at(old) } else { look.at(new) };
+        let head = weights.at("mask_head").named(names(weights.at("mask_head.conv1").is_empty()));
         let mut channels = hidden / 2;
         let stages = maps.iter().enumerate().map(|(index, map)| {
             let stage = head.at("stages").layer(index);

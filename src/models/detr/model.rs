@@ -167,8 +167,7 @@ fn names(weights: &Weights) -> NameTable {
 
 /// The backbone that `config` names, and the channels of its maps, fine to coarse.
 fn backbone(config: &DetrConfig, weights: &Weights) -> Result<Box<dyn Module>> {
-    let place =
-        if weights.at("backbone.conv_encoder").is_empty() { "backbone.model" } else { "backbone.conv_encoder.model" };
+    let place = if weights.at("backbone.model").is_empty() { "backbone.conv_encoder.model" } else { "backbone.model" };
     let weights = weights.at(place);
     match config.backbone_config.get("model_type").and_then(Value::as_str) {
         Some(TIMM) => {
