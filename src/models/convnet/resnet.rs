@@ -229,7 +229,7 @@ impl Head<tasks::ImageClassification> for ResNet {
 
 impl Head<tasks::Backbone> for ResNet {
     fn load(config: &ResNetConfig, weights: &Weights) -> Result<Box<dyn Module>> {
-        Ok(backbone(config, body(config, weights)))
+        Ok(backbone(config, named_body(config, &weights.either(&["", "resnet"]).named(names()))))
     }
 }
 
