@@ -266,12 +266,13 @@ mod tests {
     use tch::{Device, Kind};
 
     use super::*;
+    use crate::models::wav2vec2::RawAudioConfig;
     use crate::weights::{LoadOptions, TensorSource};
 
     fn tiny() -> SpeechT5Config {
         SpeechT5Config {
             vocab_size: 7,
-            hidden_size: 8,
+            base: RawAudioConfig { hidden_size: 8, ..RawAudioConfig::default() },
             encoder_layers: 1,
             encoder_attention_heads: 2,
             encoder_ffn_dim: 6,
