@@ -38,6 +38,11 @@ pub trait Body: Debug + Send + Sync {
     fn renewed_beyond(&self) -> Option<i64> {
         None
     }
+
+    /// As [`Module::reads_both_ways`].
+    fn reads_both_ways(&self) -> bool {
+        false
+    }
 }
 
 /// What a body computes.
@@ -119,6 +124,10 @@ impl<B: Body, R: Readout> Module for Headed<B, R> {
 
     fn renewed_beyond(&self) -> Option<i64> {
         self.body.renewed_beyond()
+    }
+
+    fn reads_both_ways(&self) -> bool {
+        self.body.reads_both_ways()
     }
 }
 

@@ -307,6 +307,10 @@ impl Body for Multimodal {
     fn renewed_beyond(&self) -> Option<i64> {
         self.text.module.renewed_beyond()
     }
+
+    fn reads_both_ways(&self) -> bool {
+        self.mask != MaskRule::Text
+    }
 }
 
 /// A tower of the roster, and the width of its hidden states.

@@ -187,6 +187,7 @@ impl Decoder for SpeechT5Decoder {
         };
         let (new, attention_mask) = (x.size()[1], inputs.get("decoder_attention_mask"));
         covers("decoder_attention_mask", attention_mask, past, new)?;
+        Cache::check_room(cache.as_deref(), new)?;
         let context = Context::new(Mask::causal(attention_mask, new, past, None, &x), inputs);
         Ok(Features::passed(self.stack.forward(x, &Encoded::seen_by(context, encoded), cache)))
     }

@@ -178,6 +178,7 @@ impl Decoder for T5Stack {
         let x = embedded(inputs, "decoder_input_ids", "decoder_inputs_embeds", &self.embedding)?;
         let attention_mask = inputs.get("decoder_attention_mask");
         covers("decoder_attention_mask", attention_mask, past, x.size()[1])?;
+        Cache::check_room(cache.as_deref(), x.size()[1])?;
         let mask = Mask::causal(attention_mask, x.size()[1], past, None, &x);
         let context = Encoded::seen_by(self.context(&x, &mask, past, inputs), encoded);
         Ok(Features::passed(self.stack.forward(x, &context, cache).tied()))
