@@ -5,9 +5,10 @@ use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
 use super::sentence::{self, Pooling, PoolingMode, SentenceModule};
-use super::{TextTokenizer, read_optional};
 use crate::error::catch;
 use crate::inputs::Dim;
+use crate::json::read_optional;
+use crate::text::Tokenizer;
 use crate::weights::{LoadOptions, TensorSource};
 use crate::{Error, Model, Result, auto, config};
 
@@ -17,7 +18,7 @@ use crate::{Error, Model, Result, auto, config};
 /// their mean.
 #[derive(Debug)]
 pub struct FeatureExtraction {
-    tokenizer: TextTokenizer,
+    tokenizer: Tokenizer,
     model: Model,
     modules: Vec<SentenceModule>,
     unused: Vec<String>,
@@ -57,10 +58,15 @@ impl FeatureExtraction {
             tracing::info!(class = model.class(), ?unused, "the checkpoint has tensors that the class does not");
         }
         let settings: TransformerConfig = read_optional(&place.join("sentence_bert_config.json"))?.unwrap_or_default();
-        let limit = token_limit(&model)?;
-        let mut tokenizer = TextTokenizer::from_directory(&place, settings.max_seq_length, limit)?;
+        let mut tokenizer = Tokenizer::from_directory(&place)?;
+        if let Some(length) = settings.max_seq_length {
+            tokenizer = tokenizer.with_max_length(length)?;
+        }
+        if let Some(limit) = token_limit(&model)? {
+            tokenizer = tokenizer.limited_to(limit)?;
+        }
         if settings.do_lower_case {
-            tokenizer.lowercase();
+            tokenizer = tokenizer.lowercased()?;
         }
         Ok(Self { tokenizer, model, modules, unused })
     }
@@ -71,7 +77,7 @@ impl FeatureExtraction {
     }
 
     /// The tokenizer.
-    pub fn tokenizer(&self) -> &TextTokenizer {
+    pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
     }
 
@@ -83,7 +89,7 @@ impl FeatureExtraction {
     /// One vector per text, `[texts, width]`, float32 on the CPU, in the order of `texts`.
     ///
     /// Passes hold `batch_size` texts of similar length, padded to the longest of them. A text that is too long is cut;
-    /// see [`TextTokenizer::max_length`].
+    /// see [`Tokenizer::max_length`].
     ///
     /// # Errors
     /// [`Error::Input`] for no texts or a `batch_size` of 0, [`Error::Tokenizer`], and as [`Model::forward`].
