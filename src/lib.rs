@@ -22,7 +22,7 @@ pub mod text;
 pub mod verify;
 pub mod weights;
 
-pub use cache::{Cache, KeyValues, LayerCache};
+pub use cache::{Cache, CacheKind, KeyValues, LayerCache};
 pub use error::{Error, Result};
 pub use generation::{GenerationConfig, GenerationOptions};
 pub use inputs::Inputs;

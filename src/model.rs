@@ -77,6 +77,11 @@ pub trait Module: Debug + Send + Sync {
     fn renewed_beyond(&self) -> Option<i64> {
         None
     }
+
+    /// Whether tokens of the prompt see those after them, so that generation passes it as a whole and by itself.
+    fn reads_both_ways(&self) -> bool {
+        false
+    }
 }
 
 /// How a class generates tokens.
@@ -119,6 +124,12 @@ impl Model {
     ) -> Self {
         let arguments = module.arguments();
         Self { class, config, module, arguments, state, device, kind, trainable }
+    }
+
+    /// The same model with another module in place of its own, for tests that watch what is passed.
+    #[cfg(test)]
+    pub(crate) fn with_module(self, wrap: impl FnOnce(Box<dyn Module>) -> Box<dyn Module>) -> Self {
+        Self { module: wrap(self.module), ..self }
     }
 
     /// The Hugging Face class that this model is.

@@ -2,37 +2,19 @@
 //!
 //! `reference/generations.py` made the data.
 
+mod support;
+
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use support::{model, prompt, rows, tensor};
 use tch::{Kind, Tensor};
 use tch_transformers::generation::{GenerationConfig, GenerationOptions, Step};
-use tch_transformers::verify::{Case, cases_directory};
-use tch_transformers::weights::LoadOptions;
-use tch_transformers::{Error, Inputs, Model, auto};
-
-fn model(case: &str) -> Model {
-    let case = Case::open(&cases_directory().join(case)).unwrap();
-    auto::load(case.config.clone(), &case.about.class, case.source().unwrap(), LoadOptions::default()).unwrap()
-}
+use tch_transformers::{Error, Inputs, Model};
 
 fn gpt2() -> Model {
     model("gpt2/text-generation")
-}
-
-fn tensor(rows: &Value) -> Tensor {
-    let rows: Vec<Vec<i64>> = serde_json::from_value(rows.clone()).unwrap();
-    let flat: Vec<i64> = rows.concat();
-    Tensor::from_slice(&flat).view([rows.len() as i64, -1])
-}
-
-fn rows(ids: &Tensor) -> Vec<Vec<i64>> {
-    Vec::try_from(ids).unwrap()
-}
-
-fn prompt(ids: Value) -> Inputs {
-    Inputs::new().with("input_ids", tensor(&ids))
 }
 
 fn config(json: Value) -> GenerationConfig {
@@ -121,7 +103,7 @@ fn time_ends_a_generation_after_a_whole_step() {
 
 #[test]
 fn what_does_not_fit_is_refused_by_name() {
-    let model = gpt2();
+    let (gpt2, t5) = (gpt2(), model("t5/text2text-generation"));
     let refused = [
         ("num_beams", json!({"num_beams": 4})),
         ("num_return_sequences", json!({"num_return_sequences": 2})),
@@ -138,7 +120,7 @@ fn what_does_not_fit_is_refused_by_name() {
     ];
     for (name, settings) in refused {
         let text = if name == "forced_bos_token_id" { json!([[3]]) } else { json!([[3, 5]]) };
-        let subject = if name == "decoder_start_token_id" { &self::model("t5/text2text-generation") } else { &model };
+        let subject = if name == "decoder_start_token_id" { &t5 } else { &gpt2 };
         match subject.generate_with(&prompt(text), &config(settings.clone()), 0) {
             Err(Error::Input { name: at, message }) => {
                 assert!(at == name || name == "decoder_start_token_id", "{settings}: {at}: {message}");

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use super::CacheImplementation;
 use crate::{Error, Result, config};
 
 /// What a file of settings has at most, in bytes: real ones have a few thousand, bad words included.
@@ -27,6 +28,14 @@ pub struct GenerationConfig {
     pub min_new_tokens: Option<usize>,
     /// Seconds after which no further step begins.
     pub max_time: Option<f64>,
+    /// Whether every step goes on from a cache; otherwise all tokens are passed again and again.
+    pub use_cache: bool,
+    /// The cache.
+    pub cache_implementation: CacheImplementation,
+    /// Tokens that a static cache is made for at least.
+    pub max_cache_len: Option<usize>,
+    /// Tokens of the prompt that are passed at once at most.
+    pub prefill_chunk_size: Option<usize>,
     /// Draws tokens from their probabilities; otherwise the likeliest one is taken.
     pub do_sample: bool,
     /// Beams; only 1 is supported.
@@ -89,6 +98,10 @@ impl Default for GenerationConfig {
             min_length: 0,
             min_new_tokens: None,
             max_time: None,
+            use_cache: true,
+            cache_implementation: CacheImplementation::Dynamic,
+            max_cache_len: None,
+            prefill_chunk_size: None,
             do_sample: false,
             num_beams: 1,
             num_return_sequences: 1,
@@ -125,6 +138,10 @@ const FIELDS: &[&str] = &[
     "min_length",
     "min_new_tokens",
     "max_time",
+    "use_cache",
+    "cache_implementation",
+    "max_cache_len",
+    "prefill_chunk_size",
     "do_sample",
     "num_beams",
     "num_return_sequences",

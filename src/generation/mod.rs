@@ -1,24 +1,31 @@
 //! Generation of tokens: what is generated, and what changes the scores that tokens are chosen by.
 
+mod caching;
 mod config;
 mod decoding;
+mod generator;
 mod options;
+mod prefix;
 pub mod processors;
 mod sampling;
 mod stopping;
+mod text;
+#[cfg(test)]
+mod watched;
 
 use std::ops::ControlFlow;
 
 use tch::Tensor;
 
-use crate::error::catch;
-use crate::{Error, Inputs, Model, Result};
+use crate::{Inputs, Model, Result};
 
+pub use caching::CacheImplementation;
 pub use config::GenerationConfig;
-use decoding::Decoding;
-pub(crate) use decoding::ids_name;
+pub use generator::{Generated, Generator};
 pub use options::GenerationOptions;
+pub use prefix::Prefix;
 pub use sampling::Sampler;
+pub(crate) use text::ids_name;
 
 /// What one step of a generation has added.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +65,7 @@ impl Model {
     /// # Errors
     /// As [`Model::generate`], and [`Error::Input`] for a setting outside its range or that does not fit the prompt.
     pub fn generate_with(&self, inputs: &Inputs, config: &GenerationConfig, seed: u64) -> Result<Tensor> {
-        self.decode(inputs, config, seed, None)
+        Ok(self.generator(config).seed(seed).run(inputs)?.ids)
     }
 
     /// As [`Model::generate_with`], and hands over the tokens of every step as soon as they are known. The generation
@@ -73,33 +80,6 @@ impl Model {
         seed: u64,
         on_step: &mut OnStep<'_>,
     ) -> Result<Tensor> {
-        self.decode(inputs, config, seed, Some(on_step))
-    }
-
-    fn decode(
-        &self,
-        inputs: &Inputs,
-        config: &GenerationConfig,
-        seed: u64,
-        mut on_step: Option<&mut OnStep<'_>>,
-    ) -> Result<Tensor> {
-        let generation = self.generation().ok_or_else(|| {
-            Error::input(
-                "class",
-                format!("`{}` does not generate; load a class with a language model head", self.class()),
-            )
-        })?;
-        let _guard = tch::no_grad_guard();
-        let mut decoding = catch(|| Decoding::start(self, generation, inputs, config, seed))?;
-        // The caller's function stands outside: its panics are none of libtorch's.
-        while !decoding.is_over() {
-            catch(|| decoding.advance())?;
-            if let Some(on_step) = on_step.as_mut()
-                && on_step(&catch(|| decoding.last())?).is_break()
-            {
-                break;
-            }
-        }
-        Ok(decoding.into_ids())
+        Ok(self.generator(config).seed(seed).on_step(on_step).run(inputs)?.ids)
     }
 }

@@ -38,6 +38,11 @@ pub trait Body: Debug + Send + Sync {
     fn renewed_beyond(&self) -> Option<i64> {
         None
     }
+
+    /// As [`Module::reads_both_ways`].
+    fn reads_both_ways(&self) -> bool {
+        false
+    }
 }
 
 /// What a body computes.
@@ -119,6 +124,10 @@ impl<B: Body, R: Readout> Module for Headed<B, R> {
 
     fn renewed_beyond(&self) -> Option<i64> {
         self.body.renewed_beyond()
+    }
+
+    fn reads_both_ways(&self) -> bool {
+        self.body.reads_both_ways()
     }
 }
 
@@ -428,8 +437,8 @@ impl Prediction {
     pub fn load(weights: &Weights, spec: PredictionSpec, table: &Weight) -> Self {
         let (vocabulary, decoder) = (spec.vocabulary, weights.at("decoder"));
         let matrix = match spec.tied {
-            true => decoder.weight_tied("weight", table),
-            false => decoder.matrix("weight", &[vocabulary, spec.transform.outputs]),
+            true => decoder.matrix_tied("weight", table),
+            false => decoder.matrix("weight", [vocabulary, spec.transform.outputs]),
         };
         let bias = match (spec.bias, spec.tied) {
             (PredictionBias::None, _) => None,
@@ -444,7 +453,7 @@ impl Prediction {
             }
         };
         let transform = spec.transforms.then(|| Transform::load(weights, spec.transform));
-        Self { transform, decoder: Linear::tied(matrix, bias) }
+        Self { transform, decoder: Linear::of(matrix, bias) }
     }
 
     /// `[…, hidden]` to `[…, vocabulary]`.

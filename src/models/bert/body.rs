@@ -72,6 +72,7 @@ impl Body for EncoderBody {
     fn run(&self, inputs: &Inputs, cache: Option<&mut Cache>) -> Result<Features> {
         let past = cache.as_ref().map_or(0, |cache| cache.len());
         let x = self.embeddings.forward(inputs, past)?;
+        Cache::check_room(cache.as_deref(), x.size()[1])?;
         let passed = self.encoder.forward(x, inputs, cache).tied();
         let hidden = passed.last.shallow_clone();
         let pooled = match &self.pooler {

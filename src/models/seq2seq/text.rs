@@ -257,6 +257,7 @@ impl Decoder for TextDecoder {
         let x = self.0.enter(inputs, past)?;
         let (new, attention_mask) = (x.size()[1], inputs.get(self.0.names.mask));
         covers(self.0.names.mask, attention_mask, past, new)?;
+        Cache::check_room(cache.as_deref(), new)?;
         let context = Context::new(Mask::causal(attention_mask, new, past, None, &x), inputs);
         let context = Encoded::seen_by(context, encoded);
         Ok(Features::passed(self.0.stack.forward(x, &context, cache).tied()))

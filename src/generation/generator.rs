@@ -1,0 +1,120 @@
+//! A generation with everything that can be said of it.
+
+use std::ops::ControlFlow;
+
+use tch::Tensor;
+
+use super::decoding::Decoding;
+use super::prefix::Prefix;
+use super::text::Text;
+use super::{GenerationConfig, OnStep};
+use crate::error::catch;
+use crate::{Inputs, Model, Result};
+
+/// A generation that is being set up; made by [`Model::generator`], started by [`Generator::run`].
+pub struct Generator<'a> {
+    model: &'a Model,
+    config: &'a GenerationConfig,
+    seed: u64,
+    prefix: Option<&'a Prefix>,
+    on_step: Option<&'a mut OnStep<'a>>,
+}
+
+/// What a generation has made.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Generated {
+    /// Prompt and new tokens, `[rows, tokens]`, int64, as [`Model::generate`] returns them.
+    pub ids: Tensor,
+    /// The same text as the model has read it, for the next turn to go on from: all tokens but the last of a row, which
+    /// is passed with those that follow it.
+    pub prefix: Prefix,
+}
+
+impl Model {
+    /// A generation as `config` says: with more to say of it than [`Model::generate_with`] takes.
+    ///
+    /// ```no_run
+    /// # use tch_transformers::{Error, GenerationConfig, Inputs, Model};
+    /// # fn chat(model: &Model, first: Inputs, whole: Inputs) -> Result<(), Error> {
+    /// let config = GenerationConfig { max_new_tokens: Some(50), ..Default::default() };
+    /// let answer = model.generator(&config).seed(3).run(&first)?;
+    /// // The text so far and what the user says next: only the latter is passed.
+    /// let next = model.generator(&config).prefix(&answer.prefix).run(&whole)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn generator<'a>(&'a self, config: &'a GenerationConfig) -> Generator<'a> {
+        Generator { model: self, config, seed: 0, prefix: None, on_step: None }
+    }
+
+    /// Reads the beginning of a text once, for many generations to go on from with [`Generator::prefix`].
+    ///
+    /// # Errors
+    /// As [`Model::generate`].
+    pub fn prefill(&self, inputs: &Inputs) -> Result<Prefix> {
+        self.generator(&GenerationConfig::default()).prefill(inputs)
+    }
+}
+
+impl<'a> Generator<'a> {
+    /// With the [`Sampler`](super::Sampler) of `seed`, in place of that of 0.
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// With a text that begins with `prefix`, which is not passed again.
+    ///
+    /// The ids given to [`Generator::run`] are those of the whole text, and begin with those of the prefix; without them
+    /// the prefix itself is continued. There may be several times as many rows as the prefix has, of which the first ones
+    /// then begin with its first row. Whatever else belongs to the prompt (images, what an encoder reads) the prefix has
+    /// read, and is not given again.
+    pub fn prefix(self, prefix: &'a Prefix) -> Self {
+        Self { prefix: Some(prefix), ..self }
+    }
+
+    /// With a function that gets the tokens of every step as soon as they are known, and ends the generation by breaking;
+    /// the result has the tokens until then.
+    pub fn on_step(self, on_step: &'a mut OnStep<'a>) -> Self {
+        Self { on_step: Some(on_step), ..self }
+    }
+
+    /// Reads the text of `inputs` without continuing it; where there is a prefix already, what follows that.
+    ///
+    /// Pieces are as long as `prefill_chunk_size` says. Every row stands there once.
+    ///
+    /// # Errors
+    /// As [`Model::generate`].
+    pub fn prefill(self, inputs: &Inputs) -> Result<Prefix> {
+        let config = GenerationConfig { num_return_sequences: 1, use_cache: true, ..self.config.clone() };
+        let _guard = tch::no_grad_guard();
+        catch(|| {
+            let mut text = Text::new(self.model, inputs, &config, self.prefix)?;
+            let _ = text.logits(self.model, 1)?;
+            Ok(Prefix::new(self.model, text))
+        })
+    }
+
+    /// Continues the text of `inputs`, which are those of [`Model::generate`].
+    ///
+    /// # Errors
+    /// As [`Model::generate_with`], and [`Error::Input`](crate::Error::Input) where the inputs and the prefix do not fit
+    /// each other.
+    pub fn run(self, inputs: &Inputs) -> Result<Generated> {
+        let Self { model, config, seed, prefix, on_step } = self;
+        let _guard = tch::no_grad_guard();
+        let mut decoding = catch(|| Decoding::start(model, inputs, config, seed, prefix))?;
+        let mut on_step = on_step;
+        // The caller's function stands outside: its panics are none of libtorch's.
+        while !decoding.is_over() {
+            catch(|| decoding.advance())?;
+            if let Some(on_step) = on_step.as_mut()
+                && on_step(&catch(|| decoding.last())?) == ControlFlow::Break(())
+            {
+                break;
+            }
+        }
+        let text = decoding.into_text();
+        Ok(Generated { ids: text.ids.shallow_clone(), prefix: Prefix::new(model, text) })
+    }
+}
