@@ -13,11 +13,9 @@ use super::{Layout, LoadReport, NameTable, State, TensorSource, WeightsReport, i
 pub struct LoadOptions {
     /// The device that holds the parameters.
     pub device: Device,
-    /// The floating-point kind that parameters are converted to; `None` is the checkpoint's own: each keeps the kind it
-    /// is stored in, nothing is converted, and the model takes its inputs in the kind of its first parameter by name.
-    ///
-    /// Python's `dtype="auto"` brings all parameters to the one kind that `config.json` names; the two differ for a
-    /// checkpoint that holds several kinds, or another than it says.
+    /// The floating-point kind that parameters are brought to; `None` is the checkpoint's own, as Python's
+    /// `dtype="auto"`: the one that `dtype` (`torch_dtype`) of `config.json` names, else that of the first
+    /// floating-point tensor by name. See [`Dtype`](super::Dtype).
     pub kind: Option<Kind>,
     /// Whether gradients flow into the parameters.
     pub trainable: bool,
@@ -80,6 +78,7 @@ impl Weights {
     /// The root of a checkpoint.
     pub fn new(source: TensorSource, options: LoadOptions) -> Self {
         let available = source.names().into_iter().collect();
+        let options = LoadOptions { kind: options.kind.or_else(|| Some(source.own_kind())), ..options };
         let loader = Loader { source, available, options, log: RefCell::default() };
         Self { loader: Rc::new(loader), names: Rc::default(), scope: String::new(), path: String::new() }
     }
