@@ -2,10 +2,11 @@
 //!
 //! What `tch` lacks and the library needs lives here, each piece with the reason why it is sound.
 
+mod libtorch;
 mod mapped;
 mod matrix;
 mod weight;
 
-pub use mapped::MappedFile;
+pub use mapped::{MappedFile, fetch, release};
 pub use matrix::{Matrix, Prepack};
 pub use weight::Weight;

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use tch::{Device, Kind, Tensor};
 
-use crate::Weight;
+use crate::{Weight, release};
 
 unsafe extern "C" {
     fn tch_transformers_prepack(matrix: *const c_void, rows: i64, error: *mut *mut c_char) -> *mut c_void;
@@ -83,7 +83,12 @@ impl Matrix {
         };
         let form = match wanted && parts.iter().all(fits) && supported(kind) {
             true => Form::Waiting(parts.into_iter().map(Weight::new).collect()),
-            false => Form::Rows(Weight::new(joined(&parts))),
+            false => {
+                let rows = joined(&parts);
+                // What several were made one of is not looked at again.
+                parts.iter().filter(|_| parts.len() > 1).for_each(release);
+                Form::Rows(Weight::new(rows))
+            }
         };
         Self(Arc::new(Shared { size: [rows, inputs], kind, form: RwLock::new(form) }))
     }
@@ -153,7 +158,10 @@ impl Matrix {
         if let Form::Waiting(parts) = &*form {
             let rows = joined(parts);
             *form = match prepacked(&rows) {
-                Some(blocks) => Form::Blocks(Weight::new(blocks)),
+                Some(blocks) => {
+                    parts.iter().for_each(|part| release(part));
+                    Form::Blocks(Weight::new(blocks))
+                }
                 None => Form::Rows(Weight::new(rows)),
             };
         }

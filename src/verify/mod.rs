@@ -14,6 +14,7 @@ pub use checks::Check;
 pub use compare::{
     Comparison, Difference, FLOOR, NOISE_MULTIPLE, Tolerance, WITHOUT_NOISE, compare, difference, scale,
 };
+pub use memory::Peak;
 pub use run::{Job, Row, Run, all_devices, device_name, is_there, jobs_below, jobs_of_entry, kind_name};
 pub use runner::{
     Outcome, Setting, Status, Subject, assert_check, cases_directory, cases_of, run, run_on_architecture,

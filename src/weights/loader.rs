@@ -6,7 +6,7 @@ use tch::{Device, Kind, Tensor};
 use tch_transformers_native::{Matrix, Prepack, Weight};
 
 use super::state::{Piece, grouped};
-use super::{Layout, LoadReport, NameTable, State, TensorSource, WeightsReport, is_float};
+use super::{Layout, LoadReport, NameTable, State, TensorSource, WeightsReport, is_float, transfer};
 
 /// Where parameters go and in which form.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +57,8 @@ struct Log {
     /// Prefixes of names that nothing reads.
     spare: Vec<String>,
     leaves: BTreeMap<String, Tensor>,
+    /// What was read last, and in which kind it was asked for: the parts of a stored tensor are asked for one by one.
+    last: Option<(String, Option<Kind>, Tensor)>,
     state: State,
 }
 
@@ -344,6 +346,7 @@ impl Weights {
     /// Ends loading: the whole report, and the parameters under their stored names.
     pub fn finish_with_report(self) -> (LoadReport, State) {
         let mut log = self.loader.log.borrow_mut();
+        log.last = None;
         let mut report = std::mem::take(&mut log.report);
         report.unused = self.loader.available.difference(&log.used).cloned().collect();
         report.missing.sort();
@@ -408,6 +411,9 @@ impl Weights {
         if let Some(leaf) = log.leaves.get(stored) {
             return leaf.shallow_clone();
         }
+        if let Some((_, _, last)) = log.last.as_ref().filter(|(name, of, _)| name == stored && *of == kind) {
+            return last.shallow_clone();
+        }
         let placeholder =
             || Tensor::zeros([0i64; 0], (kind.unwrap_or(Kind::Float), options.device)).expand(shape, false);
         let spare = log.spare.iter().any(|prefix| stored.starts_with(prefix));
@@ -436,20 +442,21 @@ impl Weights {
             log.report.wrong_dtype.push((stored.to_owned(), format!("{:?}", tensor.kind())));
             return placeholder();
         }
-        if tensor.isnan().any().int64_value(&[]) != 0 {
-            log.report.not_a_number.push(stored.to_owned());
-        }
         let (from, to) = (tensor.kind(), kind.unwrap_or(tensor.kind()));
         log.applied.insert(stored.to_owned());
         if from != to {
             log.converted.insert(stored.to_owned(), (from, to));
         }
-        let tensor = tensor.to_device(options.device).to_kind(to);
+        let tensor = transfer::bring(tensor, options.device, to);
+        if transfer::has_nan(&tensor) {
+            log.report.not_a_number.push(stored.to_owned());
+        }
         let tensor = if options.trainable { tensor.detach().set_requires_grad(true) } else { tensor };
         if options.trainable {
             log.leaves.insert(stored.to_owned(), tensor.shallow_clone());
             log.state.add(stored, 0, (1, false), Piece::from(&tensor));
         }
+        log.last = Some((stored.to_owned(), kind, tensor.shallow_clone()));
         tensor
     }
 

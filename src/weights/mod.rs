@@ -11,6 +11,7 @@ mod seeded;
 mod shards;
 mod source;
 mod state;
+mod transfer;
 
 pub use dtype::Dtype;
 pub(crate) use dtype::kind_in_config;

@@ -55,22 +55,24 @@ impl SafetensorsFile {
         kind(self.metadata.info(name)?.dtype)
     }
 
-    /// Reads one tensor.
+    /// One tensor: a view on the file, or a copy where its bytes do not start at a multiple of the width of a value.
+    ///
+    /// # Errors
+    /// When there is no such tensor.
     pub fn tensor(&self, name: &str) -> Result<Tensor> {
         let damaged = |message: String| Error::WeightsFile { path: self.path.clone(), message };
         let info = self.metadata.info(name).ok_or_else(|| damaged(format!("no tensor `{name}`")))?;
-        let (start, end) = info.data_offsets;
-        let bytes = self
-            .map
-            .bytes()
-            .get(self.data_start + start..self.data_start + end)
-            .ok_or_else(|| damaged(format!("tensor `{name}` lies outside the file")))?;
         let kind = kind(info.dtype).ok_or_else(|| damaged(format!("tensor `{name}`: unsupported dtype")))?;
         let shape: Vec<i64> = info.shape.iter().map(|size| *size as i64).collect();
-        Tensor::f_from_data_size(bytes, &shape, kind).map_err(|error| damaged(format!("tensor `{name}`: {error}")))
+        let (start, end) = info.data_offsets;
+        let range = self.data_start.saturating_add(start)..self.data_start.saturating_add(end);
+        self.map.tensor(&range, &shape, kind).map_err(|error| damaged(format!("tensor `{name}`: {error}")))
     }
 
-    /// Reads every tensor.
+    /// Every tensor, as [`SafetensorsFile::tensor`] gives it.
+    ///
+    /// # Errors
+    /// As there.
     pub fn tensors(&self) -> Result<BTreeMap<String, Tensor>> {
         self.names().into_iter().map(|name| Ok((name.clone(), self.tensor(&name)?))).collect()
     }

@@ -28,7 +28,7 @@ pub(super) trait TensorFile: Debug {
     /// The dtype of a tensor, or `None` where there is no such name.
     fn kind(&self, name: &str) -> Option<Kind>;
 
-    /// Reads one tensor.
+    /// One tensor: a view on the file where it lies there as it is wanted, otherwise a copy.
     fn tensor(&self, name: &str) -> Result<Tensor>;
 }
 
@@ -106,7 +106,7 @@ impl Shards {
         self.holder(name)?.kind(name)
     }
 
-    /// Reads one tensor.
+    /// One tensor: a view on its file where it lies there as it is wanted, otherwise a copy.
     ///
     /// # Errors
     /// When there is no such tensor, or its file is damaged.

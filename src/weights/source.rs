@@ -101,7 +101,11 @@ impl TensorSource {
         names.iter().filter_map(|name| self.kind(name)).find(|kind| is_float(*kind)).unwrap_or(Kind::Float)
     }
 
-    /// Reads a tensor as it is stored, on the CPU.
+    /// A tensor as it is stored, on the CPU.
+    ///
+    /// Those of files are views on the mapped file, where they lie in it as they are wanted: writing to one leaves the file
+    /// as it is. A file must not be made shorter while there are any, which would end the process; that another takes its
+    /// place is harmless.
     pub fn tensor(&self, name: &str) -> Result<Tensor> {
         match self {
             Self::File(file) => file.tensor(name),
@@ -115,7 +119,7 @@ impl TensorSource {
         }
     }
 
-    /// Reads every tensor into memory.
+    /// Every tensor, as [`TensorSource::tensor`] gives it.
     pub fn into_memory(self) -> Result<BTreeMap<String, Tensor>> {
         match self {
             Self::Memory(tensors) => Ok(tensors),

@@ -64,8 +64,13 @@ impl Archive {
         self.entries.get(&format!("data/{key}")).cloned()
     }
 
+    /// The file.
+    pub(super) fn map(&self) -> &MappedFile {
+        &self.map
+    }
+
     /// The bytes of a range of the file.
-    pub(super) fn bytes(&self, range: &Range<usize>) -> Option<&[u8]> {
+    fn bytes(&self, range: &Range<usize>) -> Option<&[u8]> {
         self.map.bytes().get(range.clone())
     }
 }

@@ -74,17 +74,17 @@ impl Strided {
         Ok(Self { storage, size, stride, extent: first..last + 1 })
     }
 
-    /// The tensor, contiguous, on the CPU.
+    /// The tensor, contiguous, on the CPU: a view on the file where it lies there row by row, otherwise a copy.
     pub(super) fn read(&self, archive: &Archive) -> Result<Tensor, String> {
         let text = |error: tch::TchError| error.to_string();
-        let Storage { kind, bytes, .. } = &self.storage;
+        let kind = self.storage.kind;
         if self.extent.is_empty() {
-            return Tensor::f_zeros(&self.size, (*kind, Device::Cpu)).map_err(text);
+            return Tensor::f_zeros(&self.size, (kind, Device::Cpu)).map_err(text);
         }
+        let Storage { bytes, .. } = &self.storage;
         let width = kind.elt_size_in_bytes();
         let range = bytes.start + self.extent.start * width..bytes.start + self.extent.end * width;
-        let bytes = archive.bytes(&range).ok_or("lies outside the file")?;
-        let flat = Tensor::f_from_data_size(bytes, &[self.extent.len() as i64], *kind).map_err(text)?;
+        let flat = archive.map().tensor(&range, &[self.extent.len() as i64], kind)?;
         flat.f_as_strided(&self.size, &self.stride, 0).and_then(|tensor| tensor.f_contiguous()).map_err(text)
     }
 }
