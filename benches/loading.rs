@@ -1,0 +1,172 @@
+//! Loading a checkpoint of 1 GB in Rust and in Python: time and memory, each in processes of its own, in turn.
+//!
+//! Run it with `cargo bench --bench loading -- --python .reference/bin/python`. The file is in the page cache.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tch::{Device, Kind, Tensor};
+use tch_transformers::weights::{LoadOptions, Weights, safetensors};
+use tch_transformers::{auto, verify};
+
+/// Loads a checkpoint of 1 GB in Rust and in Python, in turn.
+#[derive(Parser)]
+struct Args {
+    /// The Python interpreter that has the pinned packages.
+    #[arg(long)]
+    python: PathBuf,
+    /// Threads of both; all cores when not given.
+    #[arg(long)]
+    threads: Option<i32>,
+    /// How often they take turns.
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
+    /// Where the figures go as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Loads the checkpoint in this folder once: what the processes of Rust are started with.
+    #[arg(long, hide = true)]
+    once: Option<PathBuf>,
+    /// Passed by `cargo bench`.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+const CLASS: &str = "LlamaForCausalLM";
+
+/// Who loads, and what the row is called.
+const ROWS: &[(&str, &str)] = &[
+    ("rust", "Rust, `auto::from_directory`"),
+    ("safetensors", "Python, `safetensors.torch.load_file`"),
+    ("transformers", "Python, `from_pretrained`"),
+];
+
+/// What one process says.
+#[derive(Deserialize)]
+struct Figures {
+    /// Seconds of loading.
+    load: f64,
+    /// Seconds of looking at every value once after that.
+    touch: f64,
+    /// Bytes by which the process grew at most.
+    peak: f64,
+}
+
+fn main() -> Result<()> {
+    // Plain `cargo bench` runs this target too, with options for criterion.
+    if !std::env::args().any(|argument| argument.starts_with("--python")) {
+        println!("needs the pinned Python: run `cargo bench --bench loading -- --python .reference/bin/python`");
+        return Ok(());
+    }
+    let args = Args::parse();
+    let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get() as i32));
+    if let Some(folder) = &args.once {
+        return once(folder, threads);
+    }
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("loading");
+    let bytes = checkpoint(&folder)?;
+    println!("{:.2} GB in float32, {threads} threads, {} rounds, medians", bytes / 1e9, args.rounds);
+    println!("| | load ms | and every value ms | peak memory / checkpoint |\n|---|---:|---:|---:|");
+    let mut rounds: Vec<Vec<Figures>> = Vec::new();
+    for round in 0..=args.rounds {
+        let figures =
+            ROWS.iter().map(|(how, _)| measure(how, &args.python, threads, &folder)).collect::<Result<_>>()?;
+        // The first round brings the file into the page cache.
+        if round > 0 {
+            rounds.push(figures);
+        }
+    }
+    let mut all = Vec::new();
+    for (at, (how, name)) in ROWS.iter().enumerate() {
+        let median = |of: fn(&Figures) -> f64| median(rounds.iter().map(|figures| of(&figures[at])));
+        let (load, both, peak) = (median(|f| f.load), median(|f| f.load + f.touch), median(|f| f.peak) / bytes);
+        println!("| {name} | {:.0} | {:.0} | {peak:.2} |", load * 1e3, both * 1e3);
+        all.push(json!({ "row": how, "load_s": load, "load_and_touch_s": both, "peak_by_checkpoint": peak }));
+    }
+    if let Some(path) = args.json {
+        let text = serde_json::to_string_pretty(&json!({ "threads": threads, "bytes": bytes, "rows": all }))?;
+        std::fs::write(path, text)?;
+    }
+    Ok(())
+}
+
+/// Makes the checkpoint where it is not there yet, and says how large it is.
+fn checkpoint(folder: &Path) -> Result<f64> {
+    let file = folder.join("model.safetensors");
+    if !file.exists() {
+        let config = json!({
+            "model_type": "llama",
+            "architectures": [CLASS],
+            "vocab_size": 32000,
+            "hidden_size": 2048,
+            "intermediate_size": 5632,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 32,
+            "num_key_value_heads": 4,
+            "tie_word_embeddings": true,
+        });
+        std::fs::create_dir_all(folder)?;
+        std::fs::write(folder.join("config.json"), config.to_string())?;
+        safetensors::write(&file, &random(&config)?)?;
+    }
+    Ok(std::fs::metadata(file)?.len() as f64)
+}
+
+/// Random parameters for all that `config` asks for.
+fn random(config: &Value) -> Result<BTreeMap<String, Tensor>> {
+    let weights = Weights::nothing();
+    (auto::entry("llama")?.class(CLASS)?.load)(config, &weights)?;
+    let optional = weights.interchangeable();
+    let needed = weights.expected().into_iter().filter(|(name, _)| !optional.contains(name));
+    let draw = |shape: Vec<i64>| Tensor::empty(&shape[..], (Kind::Float, Device::Cpu)).uniform_(-0.04, 0.04);
+    Ok(needed.map(|(name, shape)| (name, draw(shape))).collect())
+}
+
+/// Starts a process that loads once.
+fn measure(how: &str, python: &Path, threads: i32, folder: &Path) -> Result<Figures> {
+    let mut command = if how == "rust" {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("--python").arg(python).arg("--threads").arg(threads.to_string()).arg("--once").arg(folder);
+        command
+    } else {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("reference/loading.py");
+        let mut command = Command::new(python);
+        command.arg(script).arg(threads.to_string()).arg(how).arg(folder).arg(CLASS);
+        command
+    };
+    let output = command.output().with_context(|| format!("starting {command:?}"))?;
+    if !output.status.success() {
+        bail!("{how}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// Loads the checkpoint, looks at every value, and prints the figures.
+fn once(folder: &Path, threads: i32) -> Result<()> {
+    tch::set_num_threads(threads);
+    let _ = Tensor::ones([1000], (Kind::Float, Device::Cpu)).sum(Kind::Float);
+    let before = verify::Peak::start();
+    let start = before.bytes().context("the system does not keep the peak of memory")?;
+    let clock = Instant::now();
+    let model = auto::from_directory(folder, CLASS, LoadOptions::default())?;
+    let load = clock.elapsed().as_secs_f64();
+    for tensor in model.state().tensors().values() {
+        let _ = std::hint::black_box(tensor.sum(tensor.kind()).double_value(&[]));
+    }
+    let touch = clock.elapsed().as_secs_f64() - load;
+    let peak = before.bytes().context("the system does not keep the peak of memory")?.saturating_sub(start);
+    println!("{}", json!({ "load": load, "touch": touch, "peak": peak }));
+    Ok(())
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
