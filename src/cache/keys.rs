@@ -137,6 +137,14 @@ impl KeyValues {
         }
     }
 
+    /// Puts row `rows[i]` in the place of row `i`.
+    pub(super) fn reorder(&mut self, rows: &Tensor) {
+        if let Some((keys, values)) = &mut self.storage {
+            (*keys, *values) = (keys.index_select(0, rows), values.index_select(0, rows));
+            self.shared = false;
+        }
+    }
+
     /// Whether what the tokens before the last `count` of `seen` leave to be seen is here.
     pub(super) fn reaches_back(&self, count: i64, seen: i64) -> bool {
         self.storage.is_none() || self.start + self.len - count >= self.kept(seen - count)

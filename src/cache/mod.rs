@@ -187,6 +187,19 @@ impl Cache {
         }
     }
 
+    /// Puts row `rows[i]` (`[rows]`, int64) in the place of row `i`.
+    ///
+    /// Rows that take each other's places continue one prompt: what an encoder computed for them, and where the positions
+    /// of the prompt end, is the same and stays.
+    pub fn reorder(&mut self, rows: &Tensor) {
+        for layer in &mut self.layers {
+            layer.past.reorder(rows);
+            for part in [&mut layer.window, &mut layer.recurrent].into_iter().flatten() {
+                *part = part.index_select(0, rows);
+            }
+        }
+    }
+
     /// The same state, stored as `kind` says from the next tokens on.
     ///
     /// What a layer has forgotten of the tokens before its window does not come back.

@@ -4,10 +4,10 @@ use tch::{Kind, Tensor};
 
 use super::caching::cache_kind;
 use super::prefix::Prefix;
-use super::processors::{LogitsProcessor, LogitsProcessors};
+use super::processors::{LogitsProcessor, LogitsProcessors, Prompt};
 use super::stopping::Stopping;
 use super::text::Text;
-use super::{GenerationConfig, Sampler, Step};
+use super::{GenerationConfig, Sampler, Step, TokenTexts};
 use crate::{Error, Inputs, Model, Result};
 
 /// New tokens where neither a file nor the caller says how many.
@@ -15,34 +15,36 @@ const NEW_TOKENS: usize = 20;
 
 /// A decoding on its way.
 pub(super) struct Decoding<'a> {
-    model: &'a Model,
-    text: Text,
-    processors: LogitsProcessors,
+    pub model: &'a Model,
+    pub text: Text,
+    pub processors: LogitsProcessors,
     /// Draws tokens; without one the likeliest is taken.
-    sampler: Option<Sampler>,
-    stopping: Stopping,
+    pub sampler: Option<Sampler>,
+    pub stopping: Stopping,
     /// Steps taken, and to take at most.
-    steps: (usize, usize),
+    pub steps: (usize, usize),
     /// Whether a step has ended the generation.
     ended: bool,
 }
 
 impl<'a> Decoding<'a> {
-    /// The decoding of the text of `inputs`, which goes on from `prefix` where there is one.
+    /// The decoding of the text of `inputs`, which goes on from `prefix` where there is one; `texts` are those of tokens.
     pub fn start(
         model: &'a Model,
         inputs: &Inputs,
         config: &GenerationConfig,
         seed: u64,
         prefix: Option<&Prefix>,
+        texts: Option<&TokenTexts>,
     ) -> Result<Self> {
         config.check()?;
         let text = Text::new(model, inputs, config, prefix)?;
         let prompt = usize::try_from(text.len()).unwrap_or(0);
         let new = new_tokens(text.most(model), config, prompt)?;
         let most = prompt.saturating_add(new);
-        let processors = LogitsProcessors::of(config, prompt, most, text.mask.as_ref())?;
-        let stopping = Stopping::new(config, text.rows(), model.device())?;
+        let about = Prompt { tokens: prompt, max_length: most, mask: text.mask.as_ref(), source: text.source() };
+        let processors = LogitsProcessors::of(config, about)?;
+        let stopping = Stopping::new(config, texts, text.rows(), model.device())?;
         let sampler = config.do_sample.then(|| Sampler::new(seed));
         let text = text.in_cache(cache_kind(config, most));
         Ok(Self { model, text, processors, sampler, stopping, steps: (0, new), ended: false })
@@ -63,7 +65,7 @@ impl<'a> Decoding<'a> {
         };
         let next = self.stopping.pad(&chosen);
         self.text.push(&next);
-        self.ended = self.stopping.ends_with(&next);
+        self.ended = self.stopping.ends_with(&self.text.ids)?;
         self.steps.0 += 1;
         Ok(())
     }
@@ -105,5 +107,11 @@ fn new_tokens(most: Option<usize>, config: &GenerationConfig, prompt: usize) -> 
 /// The elements of a tensor of int64 or bool.
 pub(super) fn numbers(tensor: &Tensor) -> Result<Vec<i64>> {
     Vec::try_from(tensor.reshape([-1]).to_kind(Kind::Int64))
+        .map_err(|error: tch::TchError| Error::Libtorch(error.to_string()))
+}
+
+/// The elements of a tensor of floats.
+pub(super) fn floats(tensor: &Tensor) -> Result<Vec<f32>> {
+    Vec::try_from(tensor.reshape([-1]).to_kind(Kind::Float))
         .map_err(|error: tch::TchError| Error::Libtorch(error.to_string()))
 }

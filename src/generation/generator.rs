@@ -4,12 +4,13 @@ use std::ops::ControlFlow;
 
 use tch::Tensor;
 
+use super::beams::Beams;
 use super::decoding::Decoding;
 use super::prefix::Prefix;
 use super::text::Text;
-use super::{GenerationConfig, OnStep};
+use super::{GenerationConfig, OnStep, TokenTexts};
 use crate::error::catch;
-use crate::{Inputs, Model, Result};
+use crate::{Error, Inputs, Model, Result};
 
 /// A generation that is being set up; made by [`Model::generator`], started by [`Generator::run`].
 pub struct Generator<'a> {
@@ -17,6 +18,7 @@ pub struct Generator<'a> {
     config: &'a GenerationConfig,
     seed: u64,
     prefix: Option<&'a Prefix>,
+    texts: Option<&'a TokenTexts>,
     on_step: Option<&'a mut OnStep<'a>>,
 }
 
@@ -27,8 +29,11 @@ pub struct Generated {
     /// Prompt and new tokens, `[rows, tokens]`, int64, as [`Model::generate`] returns them.
     pub ids: Tensor,
     /// The same text as the model has read it, for the next turn to go on from: all tokens but the last of a row, which
-    /// is passed with those that follow it.
+    /// is passed with those that follow it. With beams, the prompt: what the sequences add is passed again.
     pub prefix: Prefix,
+    /// With beams, the logarithm of the probability of every row by its length to the power of `length_penalty`,
+    /// `[rows]`, float32, the best row of a prompt first.
+    pub scores: Option<Tensor>,
 }
 
 impl Model {
@@ -45,7 +50,7 @@ impl Model {
     /// # }
     /// ```
     pub fn generator<'a>(&'a self, config: &'a GenerationConfig) -> Generator<'a> {
-        Generator { model: self, config, seed: 0, prefix: None, on_step: None }
+        Generator { model: self, config, seed: 0, prefix: None, texts: None, on_step: None }
     }
 
     /// Reads the beginning of a text once, for many generations to go on from with [`Generator::prefix`].
@@ -73,8 +78,13 @@ impl<'a> Generator<'a> {
         Self { prefix: Some(prefix), ..self }
     }
 
+    /// With the texts of tokens, for the `stop_strings` of the settings.
+    pub fn token_texts(self, texts: &'a TokenTexts) -> Self {
+        Self { texts: Some(texts), ..self }
+    }
+
     /// With a function that gets the tokens of every step as soon as they are known, and ends the generation by breaking;
-    /// the result has the tokens until then.
+    /// the result has the tokens until then. Not with beams, whose tokens are not known before the end.
     pub fn on_step(self, on_step: &'a mut OnStep<'a>) -> Self {
         Self { on_step: Some(on_step), ..self }
     }
@@ -101,9 +111,23 @@ impl<'a> Generator<'a> {
     /// As [`Model::generate_with`], and [`Error::Input`](crate::Error::Input) where the inputs and the prefix do not fit
     /// each other.
     pub fn run(self, inputs: &Inputs) -> Result<Generated> {
-        let Self { model, config, seed, prefix, on_step } = self;
+        let Self { model, config, seed, prefix, texts, on_step } = self;
         let _guard = tch::no_grad_guard();
-        let mut decoding = catch(|| Decoding::start(model, inputs, config, seed, prefix))?;
+        if config.num_beams > 1 {
+            if on_step.is_some() {
+                let message = "beams change until the end, so that no step can be handed over; set it to 1";
+                return Err(Error::input("num_beams", format!("is {}; {message}", config.num_beams)));
+            }
+            return catch(|| {
+                let mut beams = Beams::start(model, inputs, config, seed, prefix, texts)?;
+                while !beams.is_over() {
+                    beams.advance()?;
+                }
+                let (ids, scores, prompt) = beams.into_parts();
+                Ok(Generated { ids, prefix: Prefix::new(model, prompt), scores: Some(scores) })
+            });
+        }
+        let mut decoding = catch(|| Decoding::start(model, inputs, config, seed, prefix, texts))?;
         let mut on_step = on_step;
         // The caller's function stands outside: its panics are none of libtorch's.
         while !decoding.is_over() {
@@ -115,6 +139,6 @@ impl<'a> Generator<'a> {
             }
         }
         let text = decoding.into_text();
-        Ok(Generated { ids: text.ids.shallow_clone(), prefix: Prefix::new(model, text) })
+        Ok(Generated { ids: text.ids.shallow_clone(), prefix: Prefix::new(model, text), scores: None })
     }
 }

@@ -1,5 +1,6 @@
 //! Generation of tokens: what is generated, and what changes the scores that tokens are chosen by.
 
+mod beams;
 mod caching;
 mod config;
 mod decoding;
@@ -7,7 +8,10 @@ mod generator;
 mod options;
 mod prefix;
 pub mod processors;
+mod reading;
 mod sampling;
+mod search;
+mod stop_strings;
 mod stopping;
 mod text;
 #[cfg(test)]
@@ -20,11 +24,12 @@ use tch::Tensor;
 use crate::{Inputs, Model, Result};
 
 pub use caching::CacheImplementation;
-pub use config::GenerationConfig;
+pub use config::{EarlyStopping, GenerationConfig};
 pub use generator::{Generated, Generator};
 pub use options::GenerationOptions;
 pub use prefix::Prefix;
 pub use sampling::Sampler;
+pub use stop_strings::{StopStrings, TokenTexts};
 pub(crate) use text::ids_name;
 
 /// What one step of a generation has added.
@@ -60,7 +65,7 @@ impl Model {
     /// Continues a prompt as `config` says; drawn tokens are those of the [`Sampler`] of `seed`.
     ///
     /// Inputs and result are those of [`Model::generate`]; with `num_return_sequences` every row of the prompt stands
-    /// in the result as often, one copy after another.
+    /// in the result as often, one copy after another; with beams, the best first.
     ///
     /// # Errors
     /// As [`Model::generate`], and [`Error::Input`] for a setting outside its range or that does not fit the prompt.

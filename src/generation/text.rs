@@ -196,6 +196,23 @@ impl Text {
         })
     }
 
+    /// Puts row `rows[i]` (`[rows]`, int64) in the place of row `i`, a continuation of the same prompt.
+    pub fn reorder(&mut self, rows: &Tensor) {
+        self.ids = self.ids.index_select(0, rows);
+        self.cache.reorder(rows);
+        self.scored = None;
+    }
+
+    /// The tokens that an encoder reads, or the text of a model without one: `[rows, tokens]`.
+    pub fn source(&self) -> Option<&Tensor> {
+        match self.generation {
+            Generation::DecoderOnly => Some(&self.ids),
+            Generation::EncoderDecoder { encodes, .. } => {
+                self.lasting.get(encodes).filter(|source| source.dim() == 2 && source.kind() == Kind::Int64)
+            }
+        }
+    }
+
     /// Takes the tokens after the first `len` back.
     ///
     /// # Errors
