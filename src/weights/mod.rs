@@ -24,6 +24,7 @@ pub use source::TensorSource;
 pub use state::State;
 
 use tch::Kind;
+pub use tch_transformers_native::Prepack;
 
 /// The kind that Python calls `name` (`float32`, `bfloat16`, `int64`, …).
 pub fn kind_of(name: &str) -> Option<Kind> {
