@@ -223,7 +223,7 @@ impl Text {
             self.scored = None;
         }
         let first = |tensor: &Tensor| tensor.narrow(-1, 0, len);
-        self.ids = first(&self.ids);
+        self.ids = self.ids.narrow(-1, 0, len);
         self.mask = self.mask.as_ref().map(first);
         self.positions = self.positions.as_ref().map(first);
         self.segments = self.segments.as_ref().map(first);
