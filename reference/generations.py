@@ -40,16 +40,22 @@ RUNS: list[tuple[str, list[list[int]], dict]] = [
 ]
 
 
-def generated(name: str, prompts: list[list[int]], settings: dict) -> dict:
-    """One run, as it stands in the file."""
-    tasks = ("text-generation", "text2text-generation")
-    folder = next(CASES / name / task for task in tasks if (CASES / name / task).is_dir())
+def loaded(name: str) -> tuple[Path, transformers.PreTrainedModel]:
+    """A generating case, named or the first of an architecture, and its model without settings of its own."""
+    tasks = ("", "text-generation", "text2text-generation")
+    folder = next(CASES / name / task for task in tasks if (CASES / name / task / "case.json").is_file())
     about = json.loads((folder / "case.json").read_text())
     model_class = getattr(transformers, about["class"])
     weights = checkpoint.drawn(json.loads((folder / "weights.json").read_text()))
     model = checkpoint.load_tensors(model_class, AutoConfig.from_pretrained(folder), weights)
     start = getattr(model.config, "decoder_start_token_id", None)
     model.generation_config = GenerationConfig(decoder_start_token_id=start)
+    return folder, model
+
+
+def generated(name: str, prompts: list[list[int]], settings: dict) -> dict:
+    """One run, as it stands in the file."""
+    folder, model = loaded(name)
     longest = max(map(len, prompts))
     padded = [longest - len(prompt) for prompt in prompts]
     ids = torch.tensor([[0] * count + prompt for count, prompt in zip(padded, prompts, strict=True)])

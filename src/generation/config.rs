@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::CacheImplementation;
+use super::{AssistantSchedule, CacheImplementation};
 use crate::{Error, Result, config};
 
 /// What a file of settings has at most, in bytes: real ones have a few thousand, bad words included.
@@ -36,6 +36,17 @@ pub struct GenerationConfig {
     pub max_cache_len: Option<usize>,
     /// Tokens of the prompt that are passed at once at most.
     pub prefill_chunk_size: Option<usize>,
+    /// Tokens that an assistant proposes at once, at first. Python takes this and the next two from the settings of the
+    /// assistant.
+    pub num_assistant_tokens: usize,
+    /// How that number changes.
+    pub num_assistant_tokens_schedule: AssistantSchedule,
+    /// The probability of a proposed token below which the assistant proposes no further one; 0 for any.
+    pub assistant_confidence_threshold: f64,
+    /// Tokens that are proposed at once from what stands in the text already.
+    pub prompt_lookup_num_tokens: Option<usize>,
+    /// The most tokens at the end of the text that are looked for in it; 2 where it is not set.
+    pub max_matching_ngram_size: Option<usize>,
     /// Draws tokens from their probabilities; otherwise the likeliest one is taken.
     pub do_sample: bool,
     /// Beams; only 1 is supported.
@@ -102,6 +113,11 @@ impl Default for GenerationConfig {
             cache_implementation: CacheImplementation::Dynamic,
             max_cache_len: None,
             prefill_chunk_size: None,
+            num_assistant_tokens: 20,
+            num_assistant_tokens_schedule: AssistantSchedule::Constant,
+            assistant_confidence_threshold: 0.4,
+            prompt_lookup_num_tokens: None,
+            max_matching_ngram_size: None,
             do_sample: false,
             num_beams: 1,
             num_return_sequences: 1,
@@ -142,6 +158,11 @@ const FIELDS: &[&str] = &[
     "cache_implementation",
     "max_cache_len",
     "prefill_chunk_size",
+    "num_assistant_tokens",
+    "num_assistant_tokens_schedule",
+    "assistant_confidence_threshold",
+    "prompt_lookup_num_tokens",
+    "max_matching_ngram_size",
     "do_sample",
     "num_beams",
     "num_return_sequences",
@@ -184,8 +205,8 @@ const UNSUPPORTED: &[(&str, Option<f64>)] = &[
     ("watermarking_config", None),
     ("stop_strings", None),
     ("token_healing", None),
-    ("prompt_lookup_num_tokens", None),
     ("assistant_early_exit", None),
+    ("assistant_ensemble_weight", None),
     ("speculation_type", None),
     ("use_mtp", None),
 ];

@@ -3,11 +3,13 @@
 use tch::{Kind, Tensor};
 
 use super::caching::cache_kind;
+use super::candidates::{Assistance, Source};
 use super::prefix::Prefix;
 use super::processors::{LogitsProcessor, LogitsProcessors};
 use super::stopping::Stopping;
-use super::text::Text;
+use super::text::{Text, to_i64};
 use super::{GenerationConfig, Sampler, Step};
+use crate::cache::CacheKind;
 use crate::{Error, Inputs, Model, Result};
 
 /// New tokens where neither a file nor the caller says how many.
@@ -15,16 +17,21 @@ const NEW_TOKENS: usize = 20;
 
 /// A decoding on its way.
 pub(super) struct Decoding<'a> {
-    model: &'a Model,
-    text: Text,
-    processors: LogitsProcessors,
+    pub model: &'a Model,
+    pub text: Text,
+    pub processors: LogitsProcessors,
     /// Draws tokens; without one the likeliest is taken.
-    sampler: Option<Sampler>,
-    stopping: Stopping,
+    pub sampler: Option<Sampler>,
+    pub stopping: Stopping,
     /// Steps taken, and to take at most.
-    steps: (usize, usize),
+    pub steps: (usize, usize),
+    /// How many of them the last call of [`Decoding::advance`] took.
+    pub added: usize,
+    /// What proposes the next tokens, where something does.
+    pub source: Option<Source<'a>>,
+    pub assistance: Assistance,
     /// Whether a step has ended the generation.
-    ended: bool,
+    pub ended: bool,
 }
 
 impl<'a> Decoding<'a> {
@@ -34,7 +41,7 @@ impl<'a> Decoding<'a> {
         inputs: &Inputs,
         config: &GenerationConfig,
         seed: u64,
-        prefix: Option<&Prefix>,
+        (prefix, assistant): (Option<&Prefix>, Option<&'a Model>),
     ) -> Result<Self> {
         config.check()?;
         let text = Text::new(model, inputs, config, prefix)?;
@@ -44,8 +51,21 @@ impl<'a> Decoding<'a> {
         let processors = LogitsProcessors::of(config, prompt, most, text.mask.as_ref())?;
         let stopping = Stopping::new(config, text.rows(), model.device())?;
         let sampler = config.do_sample.then(|| Sampler::new(seed));
-        let text = text.in_cache(cache_kind(config, most));
-        Ok(Self { model, text, processors, sampler, stopping, steps: (0, new), ended: false })
+        let source = Source::new(assistant, (model, &text), inputs, config, (prompt, most, sampler))?;
+        // What was passed for nothing is taken back.
+        let kind = if source.is_some() { CacheKind::Whole } else { cache_kind(config, most) };
+        Ok(Self {
+            model,
+            text: text.in_cache(kind),
+            processors,
+            sampler,
+            stopping,
+            steps: (0, new),
+            added: 0,
+            source,
+            assistance: Assistance::default(),
+            ended: false,
+        })
     }
 
     /// Whether there is no further step to take.
@@ -53,8 +73,11 @@ impl<'a> Decoding<'a> {
         self.ended || self.steps.0 >= self.steps.1
     }
 
-    /// Adds one token to every row.
+    /// Adds one token to every row, or several where they were proposed.
     pub fn advance(&mut self) -> Result<()> {
+        if let Some(source) = self.source.take() {
+            return self.advance_assisted(source);
+        }
         let logits = self.text.logits(self.model, 1)?;
         let scores = self.processors.process(&self.text.ids, &logits.select(1, -1))?;
         let chosen = match self.sampler {
@@ -65,18 +88,28 @@ impl<'a> Decoding<'a> {
         self.text.push(&next);
         self.ended = self.stopping.ends_with(&next);
         self.steps.0 += 1;
+        self.added = 1;
         Ok(())
     }
 
-    /// What the last step has added.
-    pub fn last(&self) -> Result<Step> {
-        let ended = numbers(self.stopping.ended())?.into_iter().map(|ended| ended != 0).collect();
-        Ok(Step { index: self.steps.0.saturating_sub(1), tokens: numbers(&self.text.ids.narrow(1, -1, 1))?, ended })
+    /// What the last call of [`Decoding::advance`] has added, step by step.
+    pub fn last(&self) -> Result<Vec<Step>> {
+        let ended: Vec<bool> = numbers(self.stopping.ended())?.into_iter().map(|ended| ended != 0).collect();
+        let of = |back: usize| {
+            let tokens = numbers(&self.text.ids.narrow(1, self.text.len() - 1 - to_i64(back), 1))?;
+            // Of several, only the last can be an end.
+            let ended = if back == 0 { ended.clone() } else { vec![false; ended.len()] };
+            Ok(Step { index: self.steps.0.saturating_sub(back + 1), tokens, ended })
+        };
+        (0..self.added).rev().map(of).collect()
     }
 
-    /// The text as it is now.
-    pub fn into_text(self) -> Text {
-        self.text
+    /// Takes the last `count` steps back.
+    pub fn take_back(&mut self, count: usize) -> Result<()> {
+        if count > 0 {
+            self.text.truncate(self.text.len() - to_i64(count))?;
+        }
+        Ok(())
     }
 }
 

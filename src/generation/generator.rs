@@ -1,13 +1,13 @@
 //! A generation with everything that can be said of it.
 
-use std::ops::ControlFlow;
-
 use tch::Tensor;
 
+use super::candidates::Assistance;
 use super::decoding::Decoding;
 use super::prefix::Prefix;
 use super::text::Text;
 use super::{GenerationConfig, OnStep};
+use crate::cache::CacheKind;
 use crate::error::catch;
 use crate::{Inputs, Model, Result};
 
@@ -17,6 +17,7 @@ pub struct Generator<'a> {
     config: &'a GenerationConfig,
     seed: u64,
     prefix: Option<&'a Prefix>,
+    assistant: Option<&'a Model>,
     on_step: Option<&'a mut OnStep<'a>>,
 }
 
@@ -29,6 +30,8 @@ pub struct Generated {
     /// The same text as the model has read it, for the next turn to go on from: all tokens but the last of a row, which
     /// is passed with those that follow it.
     pub prefix: Prefix,
+    /// How an assisted generation went; `None` for any other.
+    pub assistance: Option<Assistance>,
 }
 
 impl Model {
@@ -45,7 +48,7 @@ impl Model {
     /// # }
     /// ```
     pub fn generator<'a>(&'a self, config: &'a GenerationConfig) -> Generator<'a> {
-        Generator { model: self, config, seed: 0, prefix: None, on_step: None }
+        Generator { model: self, config, seed: 0, prefix: None, assistant: None, on_step: None }
     }
 
     /// Reads the beginning of a text once, for many generations to go on from with [`Generator::prefix`].
@@ -73,6 +76,16 @@ impl<'a> Generator<'a> {
         Self { prefix: Some(prefix), ..self }
     }
 
+    /// With tokens that `assistant`, a smaller model with the same vocabulary, proposes: as many as `num_assistant_tokens`
+    /// at once, of which those are kept that are right.
+    ///
+    /// Without `do_sample` the result has the ids that it has without an assistant; with it, ids of the same
+    /// distribution, but others. One row at a time. The two models may not have recurrent states. `prompt_lookup_num_tokens`
+    /// is another source of proposals, and the one that counts where there are both.
+    pub fn assistant(self, assistant: &'a Model) -> Self {
+        Self { assistant: Some(assistant), ..self }
+    }
+
     /// With a function that gets the tokens of every step as soon as they are known, and ends the generation by breaking;
     /// the result has the tokens until then.
     pub fn on_step(self, on_step: &'a mut OnStep<'a>) -> Self {
@@ -81,7 +94,7 @@ impl<'a> Generator<'a> {
 
     /// Reads the text of `inputs` without continuing it; where there is a prefix already, what follows that.
     ///
-    /// Pieces are as long as `prefill_chunk_size` says. Every row stands there once.
+    /// Pieces are as long as `prefill_chunk_size` says; for a generation with an assistant, say here that there is one. Every row stands there once.
     ///
     /// # Errors
     /// As [`Model::generate`].
@@ -89,7 +102,9 @@ impl<'a> Generator<'a> {
         let config = GenerationConfig { num_return_sequences: 1, use_cache: true, ..self.config.clone() };
         let _guard = tch::no_grad_guard();
         catch(|| {
-            let mut text = Text::new(self.model, inputs, &config, self.prefix)?;
+            let assisted = self.assistant.is_some() || config.prompt_lookup_num_tokens.is_some();
+            let kind = if assisted { CacheKind::Whole } else { CacheKind::Growing };
+            let mut text = Text::new(self.model, inputs, &config, self.prefix)?.in_cache(kind);
             let _ = text.logits(self.model, 1)?;
             Ok(Prefix::new(self.model, text))
         })
@@ -101,20 +116,24 @@ impl<'a> Generator<'a> {
     /// As [`Model::generate_with`], and [`Error::Input`](crate::Error::Input) where the inputs and the prefix do not fit
     /// each other.
     pub fn run(self, inputs: &Inputs) -> Result<Generated> {
-        let Self { model, config, seed, prefix, on_step } = self;
+        let Self { model, config, seed, prefix, assistant, mut on_step } = self;
         let _guard = tch::no_grad_guard();
-        let mut decoding = catch(|| Decoding::start(model, inputs, config, seed, prefix))?;
-        let mut on_step = on_step;
+        let mut decoding = catch(|| Decoding::start(model, inputs, config, seed, (prefix, assistant)))?;
         // The caller's function stands outside: its panics are none of libtorch's.
         while !decoding.is_over() {
             catch(|| decoding.advance())?;
-            if let Some(on_step) = on_step.as_mut()
-                && on_step(&catch(|| decoding.last())?) == ControlFlow::Break(())
-            {
+            let Some(on_step) = on_step.as_mut() else { continue };
+            let steps = catch(|| decoding.last())?;
+            if let Some(last) = steps.iter().position(|step| on_step(step).is_break()) {
+                catch(|| decoding.take_back(steps.len() - 1 - last))?;
                 break;
             }
         }
-        let text = decoding.into_text();
-        Ok(Generated { ids: text.ids.shallow_clone(), prefix: Prefix::new(model, text) })
+        let Decoding { text, source, assistance, .. } = decoding;
+        Ok(Generated {
+            ids: text.ids.shallow_clone(),
+            prefix: Prefix::new(model, text),
+            assistance: source.map(|_| assistance),
+        })
     }
 }

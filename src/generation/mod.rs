@@ -1,6 +1,8 @@
 //! Generation of tokens: what is generated, and what changes the scores that tokens are chosen by.
 
+mod assisted;
 mod caching;
+mod candidates;
 mod config;
 mod decoding;
 mod generator;
@@ -20,6 +22,7 @@ use tch::Tensor;
 use crate::{Inputs, Model, Result};
 
 pub use caching::CacheImplementation;
+pub use candidates::{Assistance, AssistantSchedule};
 pub use config::GenerationConfig;
 pub use generator::{Generated, Generator};
 pub use options::GenerationOptions;

@@ -39,7 +39,14 @@ impl Sampler {
         Ok(cumulative.le_tensor(&(total * uniform)).sum_dim_intlist([-1i64].as_slice(), true, Kind::Int64))
     }
 
-    fn uniform(&self, row: u64, step: u64) -> f64 {
+    /// Numbers of their own for the `index`th further purpose of a generation.
+    pub(super) fn apart(self, index: u64) -> Self {
+        // Rows start from 1, which leaves the last of the numbers.
+        Self { seed: splitmix64(self.seed, u64::MAX - index) }
+    }
+
+    /// The number of `row` in `step`, from 0 to below 1.
+    pub(super) fn uniform(&self, row: u64, step: u64) -> f64 {
         let key = splitmix64(self.seed, row.wrapping_add(1));
         (splitmix64(key, step.wrapping_add(1)) >> 12) as f64 / (1u64 << 52) as f64
     }
