@@ -8,6 +8,7 @@ pub mod config;
 mod error;
 pub mod generation;
 pub mod inputs;
+mod json;
 pub mod model;
 pub mod models;
 pub mod nn;
@@ -17,6 +18,7 @@ pub mod pipeline;
 pub mod proofs;
 pub mod report;
 pub mod tasks;
+pub mod text;
 pub mod verify;
 pub mod weights;
 

@@ -437,8 +437,8 @@ impl Prediction {
     pub fn load(weights: &Weights, spec: PredictionSpec, table: &Weight) -> Self {
         let (vocabulary, decoder) = (spec.vocabulary, weights.at("decoder"));
         let matrix = match spec.tied {
-            true => decoder.weight_tied("weight", table),
-            false => decoder.matrix("weight", &[vocabulary, spec.transform.outputs]),
+            true => decoder.matrix_tied("weight", table),
+            false => decoder.matrix("weight", [vocabulary, spec.transform.outputs]),
         };
         let bias = match (spec.bias, spec.tied) {
             (PredictionBias::None, _) => None,
@@ -453,7 +453,7 @@ impl Prediction {
             }
         };
         let transform = spec.transforms.then(|| Transform::load(weights, spec.transform));
-        Self { transform, decoder: Linear::tied(matrix, bias) }
+        Self { transform, decoder: Linear::of(matrix, bias) }
     }
 
     /// `[…, hidden]` to `[…, vocabulary]`.

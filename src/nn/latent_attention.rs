@@ -1,4 +1,5 @@
 use tch::Tensor;
+use tch_transformers_native::Weight;
 
 use super::{Attend, Linear, Norm, NormSpec, Scores, scaled_attention};
 use crate::cache::KeyValues;
@@ -45,7 +46,7 @@ pub struct LatentAttention {
     down: Linear,
     q_up: Option<(Norm, Linear)>,
     kv_norm: Norm,
-    kv_up: Linear,
+    kv_up: Weight,
     o: Linear,
 }
 
@@ -66,7 +67,7 @@ impl LatentAttention {
             down: Linear::fused_some(weights, hidden, &[q, ("kv_down", kv_rank + rope_dim, bias)]),
             q_up: spec.q_rank.map(q_up),
             kv_norm: Norm::load(&weights.at("kv_norm"), norm, kv_rank),
-            kv_up: Linear::load(&weights.at("kv_up"), kv_rank, heads * (nope_dim + v_dim), false),
+            kv_up: weights.at("kv_up").weight("weight", &[heads * (nope_dim + v_dim), kv_rank]),
             o: Linear::load(&weights.at("o"), heads * v_dim, hidden, bias),
         }
     }
@@ -115,8 +116,11 @@ impl LatentAttention {
     ) -> (Tensor, Option<Tensor>) {
         let LatentAttentionSpec { heads, nope_dim, rope_dim, v_dim, scale, .. } = self.spec;
         let (batch, keys) = (latent.size()[0], latent.size()[2]);
-        let kv =
-            self.kv_up.forward(&latent.squeeze_dim(1)).view([batch, keys, heads, nope_dim + v_dim]).transpose(1, 2);
+        let kv = latent
+            .squeeze_dim(1)
+            .linear(&self.kv_up, None::<Tensor>)
+            .view([batch, keys, heads, nope_dim + v_dim])
+            .transpose(1, 2);
         let k_rotated = k_rotated.expand([batch, heads, keys, rope_dim], false);
         let q = Tensor::cat(&[q_plain, q_rotated], 3);
         let k = Tensor::cat(&[kv.narrow(3, 0, nope_dim), k_rotated], 3);
@@ -135,7 +139,7 @@ impl LatentAttention {
         attend: Attend,
     ) -> (Tensor, Option<Tensor>) {
         let LatentAttentionSpec { heads, kv_rank, nope_dim, v_dim, scale, .. } = self.spec;
-        let up = self.kv_up.weight().view([heads, nope_dim + v_dim, kv_rank]);
+        let up = self.kv_up.view([heads, nope_dim + v_dim, kv_rank]);
         let q = Tensor::cat(&[&q_plain.matmul(&up.narrow(1, 0, nope_dim)), q_rotated], 3);
         let k = Tensor::cat(&[latent, k_rotated], 3);
         let (mixed, weights) = scaled_attention(&q, &k, latent, attend, Scores::scaled(scale));

@@ -1,43 +1,31 @@
 //! From raw inputs to answers: a checkpoint's directory with its tokenizer and model, behind one call per task.
+//!
+//! [`load`] takes the task by name and speaks JSON, as the command does; each task has a type of its own besides.
 
+mod entities;
 mod feature_extraction;
+mod fill_mask;
+mod labels;
+mod options;
+mod question_answering;
 mod sentence;
-mod tokenizer;
+mod task;
+mod text;
+mod text_classification;
+mod token_classification;
+mod values;
+mod zero_shot_classification;
 
-pub use feature_extraction::{FeatureExtraction, cosine_similarity};
+pub use entities::Strategy;
+pub use feature_extraction::{FeatureExtraction, FeatureExtractionSettings, cosine_similarity};
+pub use fill_mask::{Fill, FillMask, FillMaskSettings, FillMaskTruncation, Fills};
+pub use labels::{Function, Label};
+pub use options::{Options, Progress};
+pub use question_answering::{Answer, Answers, Question, QuestionAnswering, QuestionAnsweringSettings};
 pub use sentence::{Pooling, PoolingMode};
-pub use tokenizer::TextTokenizer;
-
-use std::path::Path;
-
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
-
-use crate::{Error, Result};
-
-/// Reads a JSON file with an object into `T`; `None` where there is no such file.
-fn read_optional<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    // By way of a map, since serde takes a list for a struct too.
-    parse::<Map<String, Value>>(path)?.map(|fields| deserialize(path, Value::Object(fields))).transpose()
-}
-
-/// As [`read_optional`], for a file that must be there.
-fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    read_optional(path)?.ok_or_else(|| Error::io(path, std::io::ErrorKind::NotFound.into()))
-}
-
-/// Reads any JSON file into `T`; `None` where there is no such file.
-fn parse<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    let text = match std::fs::read_to_string(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        text => text.map_err(|error| Error::io(path, error))?,
-    };
-    let json =
-        serde_json::from_str(&text).map_err(|error| Error::Json { path: path.into(), message: error.to_string() })?;
-    deserialize(path, json).map(Some)
-}
-
-fn deserialize<T: DeserializeOwned>(path: &Path, json: Value) -> Result<T> {
-    serde_path_to_error::deserialize(json)
-        .map_err(|error| Error::Json { path: path.into(), message: format!("`{}`: {}", error.path(), error.inner()) })
-}
+pub use task::{Pipeline, TypedPipeline, load, tasks};
+pub use text::{Batch, Text};
+pub use text_classification::{Labelled, TextClassification, TextClassificationSettings, TextInput, TopK};
+pub use token_classification::{Entity, TokenClassification, TokenClassificationSettings, Words};
+pub use values::OneOrMany;
+pub use zero_shot_classification::{ZeroShot, ZeroShotClassification, ZeroShotSettings};

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tch::{Kind, Tensor};
 
-use super::{parse, read};
+use crate::json::{parse, read};
 use crate::nn::{Activation, Linear, Norm, NormSpec};
 use crate::weights::{LoadOptions, TensorSource, Weights};
 use crate::{Error, Result};

@@ -353,11 +353,11 @@ impl DecoderBody {
     fn lm_head(&self, weights: &Weights) -> Linear {
         let head = weights.having("weight", self.spec.names.lm_head);
         let shape = [self.spec.vocab_size, self.spec.token_width];
-        let table = match self.spec.lm_head.tied {
-            true => head.weight_tied("weight", &self.token.table()),
-            false => head.matrix("weight", &shape),
+        let matrix = match self.spec.lm_head.tied {
+            true => head.matrix_tied("weight", &self.token.table()),
+            false => head.matrix("weight", shape),
         };
-        Linear::tied(table, head.weight_if(self.spec.lm_head.bias, "bias", &shape[..1]))
+        Linear::of(matrix, head.weight_if(self.spec.lm_head.bias, "bias", &shape[..1]))
     }
 
     /// The table of tokens.

@@ -184,13 +184,14 @@ impl Multimodal {
     /// `tied` and there is none, the table of token vectors; logits approach `softcap` where there is such a bound.
     pub fn generating(self, weights: &Weights, names: &[&str], tied: bool, softcap: Option<f64>) -> Box<dyn Module> {
         let table = &self.text.table;
+        let vocabulary = table.size().first().copied().unwrap_or(0);
         let stored = names.iter().find(|name| weights.has(name));
         let matrix = match (tied, stored) {
-            (true, None) => table.clone(),
-            (true, Some(name)) => weights.weight_tied(name, table),
-            (false, stored) => weights.matrix(stored.or(names.first()).unwrap_or(&""), &table.size()),
+            (true, None) => weights.laid_out(table),
+            (true, Some(name)) => weights.matrix_tied(name, table),
+            (false, stored) => weights.matrix(stored.or(names.first()).unwrap_or(&""), [vocabulary, self.text.width]),
         };
-        let head = Vocabulary::new(Linear::tied(matrix, None), softcap);
+        let head = Vocabulary::new(Linear::of(matrix, None), softcap);
         Box::new(Headed::generating(self, head, Generation::DecoderOnly))
     }
 

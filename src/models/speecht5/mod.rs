@@ -238,13 +238,13 @@ impl Head<tasks::AutomaticSpeechRecognition> for SpeechT5 {
         let place = base.at("decoder").named(decoder_names());
         let decoder = TextDecoder::load_named(spec, DecoderNames::BESIDE_ENCODER, &place, None);
         let place = weights.at("text_decoder_postnet");
-        let table = match config.tie_word_embeddings {
-            true => place.weight_tied("lm_head.weight", &decoder.table()),
-            false => place.matrix("lm_head.weight", &[config.vocab_size, config.hidden_size]),
+        let matrix = match config.tie_word_embeddings {
+            true => place.matrix_tied("lm_head.weight", &decoder.table()),
+            false => place.matrix("lm_head.weight", [config.vocab_size, config.hidden_size]),
         };
         let body = EncoderDecoder::new(encoder, decoder, config.hidden_size);
         let generation = Generation::EncoderDecoder { start: config.decoder_start_token_id, encodes: "input_values" };
-        Ok(Box::new(Headed::generating(body, NextToken(Linear::tied(table, None)), generation)))
+        Ok(Box::new(Headed::generating(body, NextToken(Linear::of(matrix, None)), generation)))
     }
 }
 
@@ -267,12 +267,13 @@ mod tests {
     use tch::{Device, Kind};
 
     use super::*;
+    use crate::models::wav2vec2::RawAudioConfig;
     use crate::weights::{LoadOptions, TensorSource};
 
     fn tiny() -> SpeechT5Config {
         SpeechT5Config {
             vocab_size: 7,
-            hidden_size: 8,
+            base: RawAudioConfig { hidden_size: 8, ..RawAudioConfig::default() },
             encoder_layers: 1,
             encoder_attention_heads: 2,
             encoder_ffn_dim: 6,

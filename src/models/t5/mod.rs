@@ -242,9 +242,9 @@ impl Readout for LanguageModel {
 
 impl Head<tasks::Text2textGeneration> for T5 {
     fn load(config: &T5Config, weights: &Weights) -> Result<Box<dyn Module>> {
-        let table = weights.weight_tied("lm_head.weight", &shared(config, weights));
+        let matrix = weights.matrix_tied("lm_head.weight", &shared(config, weights));
         let scale = config.scale_decoder_outputs.then(|| (config.d_model as f64).powf(-0.5));
-        let head = LanguageModel { head: Linear::tied(table, None), scale };
+        let head = LanguageModel { head: Linear::of(matrix, None), scale };
         let body = body(config, weights);
         Ok(match config.decoder_start_token_id {
             Some(start) => {

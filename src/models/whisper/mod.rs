@@ -5,7 +5,6 @@ mod config;
 pub use config::WhisperConfig;
 
 use tch::{Kind, Tensor};
-use tch_transformers_native::Weight;
 
 use super::seq2seq::{
     DecoderAlone, DecoderNames, Encoder, EncoderDecoder, PositionSpec, SideSpec, TextDecoder, bart_layer_names,
@@ -193,11 +192,11 @@ fn encoder(config: &WhisperConfig, weights: &Weights) -> FrameEncoder {
 
 /// The language model's head, which has the table of the decoder's tokens unless the configuration says otherwise.
 fn output(config: &WhisperConfig, weights: &Weights, decoder: &TextDecoder) -> NextToken {
-    let table: Weight = match config.tie_word_embeddings {
-        true => weights.weight_tied("proj_out.weight", &decoder.table()),
-        false => weights.matrix("proj_out.weight", &[config.vocab_size, config.d_model]),
+    let matrix = match config.tie_word_embeddings {
+        true => weights.matrix_tied("proj_out.weight", &decoder.table()),
+        false => weights.matrix("proj_out.weight", [config.vocab_size, config.d_model]),
     };
-    NextToken(Linear::tied(table, None))
+    NextToken(Linear::of(matrix, None))
 }
 
 impl Head<tasks::FeatureExtraction> for Whisper {

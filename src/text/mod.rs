@@ -1,0 +1,10 @@
+//! Texts to tokens and back: the tokenizer of a checkpoint's directory, as Python's `AutoTokenizer` makes it.
+
+mod settings;
+mod special;
+mod tokenizer;
+mod truncation;
+
+pub use special::{SpecialToken, SpecialTokens};
+pub use tokenizer::{Side, Tokenizer};
+pub use truncation::{Strategy, Truncation};
