@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 import transformers
-from generations import BEAM_MARGIN, CASES, load, padded
+from generations import BEAM_MARGIN, CASES, loaded, padded
 
 PROMPTS = [[3, 5, 9, 3, 5], [7, 4], [11, 12, 13]]
 RUNS: list[tuple[str, dict]] = [
@@ -87,8 +87,7 @@ def search(model: Any, prompt: list[int], settings: dict) -> tuple[list[tuple[li
 def run(name: str, settings: dict) -> dict:
     """One run, as it stands in the file."""
     settings = {"max_new_tokens": 6, "early_stopping": True, **settings}
-    folder = CASES / name / "text-generation"
-    model = load(folder)
+    folder, model = loaded(name)
     found = []
     for prompt in PROMPTS:
         beams, margin = search(model, prompt, settings)

@@ -97,11 +97,16 @@ def clear(scores: tuple[torch.Tensor, ...], sequences: torch.Tensor, ends: list[
     return smallest
 
 
+def loaded(name: str) -> tuple[Path, Any]:
+    """A generating case, named or the first of an architecture, and its model."""
+    tasks = ("", "text-generation", "text2text-generation")
+    folder = next(CASES / name / task for task in tasks if (CASES / name / task / "case.json").is_file())
+    return folder, load(folder)
+
+
 def generated(name: str, prompts: list[list[int]], settings: dict) -> dict:
     """One run, as it stands in the file."""
-    tasks = ("text-generation", "text2text-generation")
-    folder = next(CASES / name / task for task in tasks if (CASES / name / task).is_dir())
-    model = load(folder)
+    folder, model = loaded(name)
     ids, mask = padded(prompts, left=True)
     result = model.generate(
         ids, attention_mask=mask, do_sample=False, return_dict_in_generate=True, output_scores=True, **settings

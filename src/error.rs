@@ -53,6 +53,22 @@ pub enum Error {
         /// The classes that come closest.
         nearest: Vec<String>,
     },
+    /// The architecture has no class for the task that was asked for.
+    #[error(
+        "`{asked}`: `{model_type}` has no class for {}; {}",
+        .tasks.join(" or "),
+        classes_hint(.available)
+    )]
+    NoClassForTask {
+        /// The Auto class that was asked for.
+        asked: &'static str,
+        /// The architecture.
+        model_type: String,
+        /// The tasks that the Auto class is for.
+        tasks: &'static [&'static str],
+        /// Tasks that the architecture has, with the class for each.
+        available: Vec<(&'static str, &'static str)>,
+    },
     /// The weights do not fit the architecture; all mistakes at once.
     #[error("{0}")]
     Weights(Box<WeightsReport>),
@@ -115,6 +131,11 @@ fn nearest_hint(nearest: &[String]) -> String {
         [] => String::new(),
         names => format!("; did you mean {}?", names.join(", ")),
     }
+}
+
+fn classes_hint(available: &[(&str, &str)]) -> String {
+    let classes: Vec<_> = available.iter().map(|(task, class)| format!("{task} ({class})")).collect();
+    format!("it has {}", classes.join(", "))
 }
 
 /// Runs tensor code and turns a failure inside libtorch into an error.

@@ -173,6 +173,7 @@ fn what_does_not_fit_is_refused_by_name() {
         ("diversity_penalty", json!({"num_beams": 4, "diversity_penalty": 0.5})),
         ("num_return_sequences", json!({"num_beams": 3, "num_return_sequences": 4})),
         ("stop_strings", json!({"stop_strings": "x"})),
+        ("prompt_lookup_num_tokens", json!({"num_beams": 2, "prompt_lookup_num_tokens": 3})),
         ("num_return_sequences", json!({"num_return_sequences": 2})),
         ("num_return_sequences", json!({"num_return_sequences": 0})),
         ("max_length", json!({"max_length": 2})),

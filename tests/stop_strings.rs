@@ -77,6 +77,10 @@ fn rows_end_with_their_strings() {
     let (texts, alone) = (letters(), settings(json!({})));
     let ended = model.generator(&alone).token_texts(&texts).run(&one).unwrap();
     assert_eq!(rows(&ended.ids), [&whole[0][..8]]);
+    // Tokens that were proposed end it as those that were chosen one by one.
+    let looked_up = GenerationConfig { prompt_lookup_num_tokens: Some(3), ..alone };
+    let ended = model.generator(&looked_up).token_texts(&texts).run(&one).unwrap();
+    assert_eq!(rows(&ended.ids), [&whole[0][..8]]);
 }
 
 #[test]

@@ -159,10 +159,10 @@ impl Cache {
         if count == 0 {
             return Ok(());
         }
+        if let Some(index) = self.recurrent_layer() {
+            return refused(format!("layer {index} has a recurrent state, which does not go back"));
+        }
         for (index, layer) in self.layers.iter().enumerate() {
-            if layer.recurrent.is_some() || layer.window.is_some() {
-                return refused(format!("layer {index} has a recurrent state, which does not go back"));
-            }
             if !layer.past.reaches_back(count, self.len) {
                 return refused(format!("layer {index} keeps the tokens of its window only"));
             }
@@ -170,6 +170,11 @@ impl Cache {
         self.layers.iter_mut().for_each(|layer| layer.past.drop_last(count, self.len));
         self.len = len;
         Ok(())
+    }
+
+    /// The first layer whose state cannot be [taken back](Cache::truncate) by any number of tokens.
+    pub fn recurrent_layer(&self) -> Option<usize> {
+        self.layers.iter().position(|layer| layer.recurrent.is_some() || layer.window.is_some())
     }
 
     /// The same state, with every row `times` times, one copy after another: neither cache changes what the other holds.

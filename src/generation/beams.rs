@@ -3,13 +3,12 @@
 
 use tch::{Kind, Tensor};
 
-use super::decoding::{Decoding, floats, numbers};
-use super::prefix::Prefix;
+use super::GenerationConfig;
+use super::decoding::{Decoding, Setup, floats, numbers};
 use super::processors::LogitsProcessor;
 use super::search::{Beam, Candidate, NEVER, Rule, Search};
 use super::text::{Text, to_i64};
-use super::{GenerationConfig, TokenTexts};
-use crate::{Inputs, Model, Result};
+use crate::{Error, Inputs, Result};
 
 /// A search on its way.
 ///
@@ -36,18 +35,15 @@ pub(super) struct Beams<'a> {
 
 impl<'a> Beams<'a> {
     /// Reads the prompts, every one once.
-    pub fn start(
-        model: &'a Model,
-        inputs: &Inputs,
-        config: &GenerationConfig,
-        seed: u64,
-        prefix: Option<&Prefix>,
-        texts: Option<&TokenTexts>,
-    ) -> Result<Self> {
-        let once = GenerationConfig { num_return_sequences: 1, ..config.clone() };
+    pub fn start(setup: Setup<'a>, config: &GenerationConfig, inputs: &Inputs) -> Result<Self> {
         config.check()?;
-        let mut decoding = Decoding::start(model, inputs, &once, seed, prefix, texts)?;
-        let _ = decoding.text.logits(model, 1)?;
+        let lookup = config.prompt_lookup_num_tokens.map(|_| "prompt_lookup_num_tokens");
+        if let Some(name) = lookup.or(setup.assistant.map(|_| "assistant")) {
+            return Err(Error::input(name, format!("serves one beam; `num_beams` is {}", config.num_beams)));
+        }
+        let once = GenerationConfig { num_return_sequences: 1, ..config.clone() };
+        let mut decoding = Decoding::start(setup, &once, inputs)?;
+        let _ = decoding.text.logits(setup.model, 1)?;
         let text = decoding.text.fork(config.num_beams)?;
         let prompt = std::mem::replace(&mut decoding.text, text);
         let groups = config.num_beam_groups;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer};
 
-use super::CacheImplementation;
+use super::{AssistantSchedule, CacheImplementation};
 use crate::{Error, Result};
 
 /// How tokens are chosen and when a row ends.
@@ -30,6 +30,17 @@ pub struct GenerationConfig {
     pub max_cache_len: Option<usize>,
     /// Tokens of the prompt that are passed at once at most.
     pub prefill_chunk_size: Option<usize>,
+    /// Tokens that an assistant proposes at once, at first. Python takes this and the next two from the settings of the
+    /// assistant.
+    pub num_assistant_tokens: usize,
+    /// How that number changes.
+    pub num_assistant_tokens_schedule: AssistantSchedule,
+    /// The probability of a proposed token below which the assistant proposes no further one; 0 for any.
+    pub assistant_confidence_threshold: f64,
+    /// Tokens that are proposed at once from what stands in the text already.
+    pub prompt_lookup_num_tokens: Option<usize>,
+    /// The most tokens at the end of the text that are looked for in it; 2 where it is not set.
+    pub max_matching_ngram_size: Option<usize>,
     /// Draws tokens from their probabilities; otherwise the likeliest one is taken.
     pub do_sample: bool,
     /// Continuations of every row of the prompt that are weighed against each other; 1 for none but one.
@@ -114,6 +125,11 @@ impl Default for GenerationConfig {
             cache_implementation: CacheImplementation::Dynamic,
             max_cache_len: None,
             prefill_chunk_size: None,
+            num_assistant_tokens: 20,
+            num_assistant_tokens_schedule: AssistantSchedule::Constant,
+            assistant_confidence_threshold: 0.4,
+            prompt_lookup_num_tokens: None,
+            max_matching_ngram_size: None,
             do_sample: false,
             num_beams: 1,
             num_beam_groups: 1,

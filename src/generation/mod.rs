@@ -1,7 +1,9 @@
 //! Generation of tokens: what is generated, and what changes the scores that tokens are chosen by.
 
+mod assisted;
 mod beams;
 mod caching;
+mod candidates;
 mod config;
 mod decoding;
 mod generator;
@@ -24,6 +26,7 @@ use tch::Tensor;
 use crate::{Inputs, Model, Result};
 
 pub use caching::CacheImplementation;
+pub use candidates::{Assistance, AssistantSchedule};
 pub use config::{EarlyStopping, GenerationConfig};
 pub use generator::{Generated, Generator};
 pub use options::GenerationOptions;

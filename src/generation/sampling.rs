@@ -73,7 +73,14 @@ impl Sampler {
         Ok(perturbed.topk(count, -1, true, true).1)
     }
 
-    fn uniform(&self, row: u64, step: u64) -> f64 {
+    /// Numbers of their own for the `index`th further purpose of a generation.
+    pub(super) fn apart(self, index: u64) -> Self {
+        // Rows start from 1, which leaves the last of the numbers.
+        Self { seed: splitmix64(self.seed, u64::MAX - index) }
+    }
+
+    /// The number of `row` in `step`, from 0 to below 1.
+    pub(super) fn uniform(&self, row: u64, step: u64) -> f64 {
         (self.bits(row, step) >> 12) as f64 / (1u64 << 52) as f64
     }
 

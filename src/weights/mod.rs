@@ -1,5 +1,6 @@
 //! Loading parameters by name: what the modules ask for, what the checkpoint has, and a report of both.
 
+mod dtype;
 mod loader;
 mod names;
 mod pickle;
@@ -11,6 +12,8 @@ mod shards;
 mod source;
 mod state;
 
+pub use dtype::Dtype;
+pub(crate) use dtype::kind_in_config;
 pub use loader::{LoadOptions, Weights};
 pub use names::{Layout, NameTable};
 pub use pickle::TorchFile;
