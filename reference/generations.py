@@ -42,6 +42,13 @@ RUNS: list[tuple[str, list[list[int]], dict]] = [
     ("gpt2", PROMPTS, {"begin_suppress_tokens": list(range(12)), "bad_words_ids": [[13, 13], [14]]}),
     ("gpt2", PROMPTS, {"eos_token_id": 2, "exponential_decay_length_penalty": [2, 1.9], "pad_token_id": 0}),
     ("qwen3", PROMPTS, {"max_length": 12, "sequence_bias": [[[5, 6], 8.0], [[6, 7], 8.0], [[5], 2.0]]}),
+    ("gpt2", PROMPTS, {"max_new_tokens": 7, "guidance_scale": 1.5}),
+    ("roberta", PROMPTS, {"max_new_tokens": 7, "guidance_scale": 0.4, "no_repeat_ngram_size": 2}),
+    ("jamba", PROMPTS, {"max_new_tokens": 7, "guidance_scale": 2.0}),
+    ("llama", PROMPTS, {"max_new_tokens": 7, "guidance_scale": 3.0, "negative": [[4, 2, 8], [6], [11, 10]]}),
+    ("bloom", PROMPTS, {"max_new_tokens": 7, "guidance_scale": -1.0, "negative": [[4, 2, 8], [6], [11, 10]]}),
+    ("t5", PROMPTS, {"max_new_tokens": 6, "encoder_repetition_penalty": 1.6, "encoder_no_repeat_ngram_size": 2}),
+    ("llama", PROMPTS, {"max_new_tokens": 8, "encoder_repetition_penalty": 1.4, "encoder_no_repeat_ngram_size": 1}),
     ("t5", PROMPTS, {"max_new_tokens": 6, "forced_bos_token_id": 12, "eos_token_id": 1, "pad_token_id": 0}),
     ("t5", PROMPTS, {"max_length": 9, "min_length": 4, "eos_token_id": [1, 6], "suppress_tokens": [0]}),
 ]
@@ -108,8 +115,19 @@ def generated(name: str, prompts: list[list[int]], settings: dict) -> dict:
     """One run, as it stands in the file."""
     folder, model = loaded(name)
     ids, mask = padded(prompts, left=True)
+    settings, beside, negative = dict(settings), {}, {}
+    if away := settings.pop("negative", None):
+        other, real = padded(away, left=True)
+        negative = {"negative_prompt_ids": other, "negative_prompt_attention_mask": real}
+        beside = {"negative": other.tolist(), "negative_mask": real.tolist()}
     result = model.generate(
-        ids, attention_mask=mask, do_sample=False, return_dict_in_generate=True, output_scores=True, **settings
+        ids,
+        attention_mask=mask,
+        do_sample=False,
+        return_dict_in_generate=True,
+        output_scores=True,
+        **negative,
+        **settings,
     )
     ends = settings.get("eos_token_id", [])
     ends = [ends] if isinstance(ends, int) else ends
@@ -119,6 +137,7 @@ def generated(name: str, prompts: list[list[int]], settings: dict) -> dict:
         "case": str(folder.relative_to(CASES)),
         "prompt": ids.tolist(),
         "mask": mask.tolist(),
+        **beside,
         "settings": settings,
         "ids": result.sequences.tolist(),
     }

@@ -31,7 +31,16 @@ fn ids_equal_those_of_python_for_padded_prompts_under_every_setting() {
         let model = model(run["case"].as_str().unwrap());
         let (ids, mask) = (tensor(&run["prompt"]), tensor(&run["mask"]));
         let inputs = Inputs::new().with("input_ids", ids.shallow_clone()).with("attention_mask", mask.shallow_clone());
-        let found = model.generate_with(&inputs, &config(run["settings"].clone()), 0).unwrap();
+        let config = config(run["settings"].clone());
+        let negative = run.get("negative").map(|ids| {
+            Inputs::new().with("input_ids", tensor(ids)).with("attention_mask", tensor(&run["negative_mask"]))
+        });
+        let generator = model.generator(&config);
+        let generator = match &negative {
+            Some(negative) => generator.negative_prompt(negative),
+            None => generator,
+        };
+        let found = generator.run(&inputs).unwrap().ids;
         assert_eq!(rows(&found), rows(&tensor(&run["ids"])), "{}: {}", run["case"], run["settings"]);
     }
 }
@@ -173,6 +182,8 @@ fn what_does_not_fit_is_refused_by_name() {
         ("diversity_penalty", json!({"num_beams": 4, "diversity_penalty": 0.5})),
         ("num_return_sequences", json!({"num_beams": 3, "num_return_sequences": 4})),
         ("stop_strings", json!({"stop_strings": "x"})),
+        ("guidance_scale", json!({"guidance_scale": 2.0, "num_beams": 2})),
+        ("guidance_scale", json!({"guidance_scale": 2.0, "prompt_lookup_num_tokens": 2})),
         ("prompt_lookup_num_tokens", json!({"num_beams": 2, "prompt_lookup_num_tokens": 3})),
         ("num_return_sequences", json!({"num_return_sequences": 2})),
         ("num_return_sequences", json!({"num_return_sequences": 0})),
@@ -196,6 +207,26 @@ fn what_does_not_fit_is_refused_by_name() {
             other => panic!("{settings}: {other:?}"),
         }
     }
+}
+
+#[test]
+fn a_negative_prompt_fits_the_prompt() {
+    let (model, text) = (gpt2(), prompt(json!([[3, 5], [7, 4]])));
+    let (one, two) = (prompt(json!([[3]])), prompt(json!([[3], [2]])));
+    let run = |settings: Value, negative: &Inputs| {
+        let config = config(settings);
+        model.generator(&config).seed(3).negative_prompt(negative).run(&text).map(|found| rows(&found.ids))
+    };
+    for (name, settings, negative) in
+        [("negative_prompt", json!({"guidance_scale": 2.0}), &one), ("guidance_scale", json!({}), &two)]
+    {
+        assert!(matches!(run(settings, negative), Err(Error::Input { name: at, .. }) if at == name));
+    }
+    let several = json!({"guidance_scale": 2.0, "do_sample": true, "num_return_sequences": 3, "max_new_tokens": 4});
+    assert_eq!(run(several, &two).unwrap().len(), 6);
+    let t5 = self::model("t5/text2text-generation");
+    let refused = t5.generate_with(&text, &config(json!({"guidance_scale": 2.0})), 0).unwrap_err().to_string();
+    assert!(refused.contains("guidance_scale"), "{refused}");
 }
 
 #[test]

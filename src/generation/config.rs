@@ -71,6 +71,9 @@ pub struct GenerationConfig {
     pub epsilon_cutoff: f64,
     /// As `epsilon_cutoff`, lower where the entropy is high; 0 for any.
     pub eta_cutoff: f64,
+    /// How far scores move away from what would follow the last token alone, or the
+    /// [negative prompt](super::Generator::negative_prompt): above 1 for away, below 1 for towards it.
+    pub guidance_scale: f64,
     /// Divides positive scores of tokens that have occurred, multiplies negative ones.
     pub repetition_penalty: f64,
     /// The length of sequences that occur once only; 0 for none.
@@ -145,6 +148,7 @@ impl Default for GenerationConfig {
             typical_p: 1.0,
             epsilon_cutoff: 0.0,
             eta_cutoff: 0.0,
+            guidance_scale: 1.0,
             repetition_penalty: 1.0,
             no_repeat_ngram_size: 0,
             encoder_repetition_penalty: 1.0,

@@ -4,6 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::caching::cache_kind;
 use super::candidates::{Assistance, Source};
+use super::guidance::Guidance;
 use super::prefix::Prefix;
 use super::processors::{LogitsProcessor, LogitsProcessors, Prompt};
 use super::stopping::Stopping;
@@ -26,12 +27,16 @@ pub(super) struct Setup<'a> {
     pub texts: Option<&'a TokenTexts>,
     /// A model that proposes tokens.
     pub assistant: Option<&'a Model>,
+    /// A prompt to move away from.
+    pub negative: Option<&'a Inputs>,
 }
 
 /// A decoding on its way.
 pub(super) struct Decoding<'a> {
     pub model: &'a Model,
     pub text: Text,
+    /// What moves scores away from another text, where something does.
+    pub guidance: Option<Guidance>,
     pub processors: LogitsProcessors,
     /// Draws tokens; without one the likeliest is taken.
     pub sampler: Option<Sampler>,
@@ -50,7 +55,7 @@ pub(super) struct Decoding<'a> {
 impl<'a> Decoding<'a> {
     /// The decoding of the text of `inputs`, which goes on from the prefix where there is one.
     pub fn start(setup: Setup<'a>, config: &GenerationConfig, inputs: &Inputs) -> Result<Self> {
-        let Setup { model, seed, prefix, texts, assistant } = setup;
+        let Setup { model, seed, prefix, texts, assistant, .. } = setup;
         config.check()?;
         let text = Text::new(model, inputs, config, prefix)?;
         let prompt = usize::try_from(text.len()).unwrap_or(0);
@@ -61,11 +66,13 @@ impl<'a> Decoding<'a> {
         let stopping = Stopping::new(config, texts, text.rows(), model.device())?;
         let sampler = config.do_sample.then(|| Sampler::new(seed));
         let source = Source::new(assistant, (model, &text), inputs, config, (prompt, most, sampler))?;
+        let guidance = Guidance::new(&setup, &text, config)?;
         // What was passed for nothing is taken back.
         let kind = if source.is_some() { CacheKind::Whole } else { cache_kind(config, most) };
         Ok(Self {
             model,
             text: text.in_cache(kind),
+            guidance,
             processors,
             sampler,
             stopping,
@@ -87,14 +94,18 @@ impl<'a> Decoding<'a> {
         if let Some(source) = self.source.take() {
             return self.advance_assisted(source);
         }
-        let logits = self.text.logits(self.model, 1)?;
-        let scores = self.processors.process(&self.text.ids, &logits.select(1, -1))?;
+        let mut scores = self.text.logits(self.model, 1)?.select(1, -1);
+        if let Some(guidance) = &mut self.guidance {
+            scores = guidance.guided(self.model, &scores)?;
+        }
+        let scores = self.processors.process(&self.text.ids, &scores)?;
         let chosen = match self.sampler {
             Some(sampler) => sampler.draw(&scores, self.steps.0)?,
             None => scores.argmax(-1, true),
         };
         let next = self.stopping.pad(&chosen);
         self.text.push(&next);
+        self.guidance.iter_mut().for_each(|guidance| guidance.push(&next));
         self.ended = self.stopping.ends_with(&self.text.ids)?;
         self.steps.0 += 1;
         self.added = 1;

@@ -49,7 +49,7 @@ impl Model {
     /// # }
     /// ```
     pub fn generator<'a>(&'a self, config: &'a GenerationConfig) -> Generator<'a> {
-        let setup = Setup { model: self, seed: 0, prefix: None, texts: None, assistant: None };
+        let setup = Setup { model: self, seed: 0, prefix: None, texts: None, assistant: None, negative: None };
         Generator { setup, config, on_step: None }
     }
 
@@ -91,6 +91,12 @@ impl<'a> Generator<'a> {
     /// is another source of proposals, and the one that counts where there are both.
     pub fn assistant(self, assistant: &'a Model) -> Self {
         Self { setup: Setup { assistant: Some(assistant), ..self.setup }, ..self }
+    }
+
+    /// With a prompt that the `guidance_scale` of the settings moves away from, in place of the prompt's own last token:
+    /// `input_ids`, and `attention_mask` where they are padded.
+    pub fn negative_prompt(self, negative: &'a Inputs) -> Self {
+        Self { setup: Setup { negative: Some(negative), ..self.setup }, ..self }
     }
 
     /// With a function that gets the tokens of every step as soon as they are known, and ends the generation by breaking;

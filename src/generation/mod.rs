@@ -7,6 +7,7 @@ mod candidates;
 mod config;
 mod decoding;
 mod generator;
+mod guidance;
 mod options;
 mod prefix;
 pub mod processors;
