@@ -22,7 +22,8 @@ import transformers
 from cases import builders, checkpoint
 from cases.draw import integers
 from safetensors.torch import load_file
-from transformers import AutoConfig, GenerationConfig, GenerationMixin
+from tokenizers import Tokenizer, decoders, models
+from transformers import AutoConfig, GenerationConfig, GenerationMixin, PreTrainedTokenizerFast
 
 CASES = Path(__file__).parent.parent / "cases"
 # Scores of the best and the second token are at least this far apart, so that rounding chooses no other.
@@ -31,6 +32,8 @@ MARGIN = 1e-3
 # Decoders that count positions or keep state in ways of their own, so that padding could disturb each in its own way.
 PADDED = ("gpt2", "llama", "qwen3", "bloom", "falcon", "opt", "mpt", "gptj", "gemma2", "mistral", "mamba", "jamba")
 PROMPTS = [[3, 5, 9, 3, 5], [7, 4], [11, 12, 13]]
+# Python fills up what a string has ended with -1 where there is no end.
+ENDING = {"max_new_tokens": 6, "eos_token_id": 25, "pad_token_id": 1}
 RUNS: list[tuple[str, list[list[int]], dict]] = [
     *((case, PROMPTS, {"max_new_tokens": 7}) for case in PADDED),
     ("gpt2", PROMPTS, {"max_length": 10, "repetition_penalty": 1.5}),
@@ -47,6 +50,14 @@ RUNS: list[tuple[str, list[list[int]], dict]] = [
     ("jamba", PROMPTS, {"max_new_tokens": 7, "guidance_scale": 2.0}),
     ("llama", PROMPTS, {"max_new_tokens": 7, "guidance_scale": 3.0, "negative": [[4, 2, 8], [6], [11, 10]]}),
     ("bloom", PROMPTS, {"max_new_tokens": 7, "guidance_scale": -1.0, "negative": [[4, 2, 8], [6], [11, 10]]}),
+    ("llama", PROMPTS, {"max_new_tokens": 7, "stop_strings": ["dt", "lb"]}),
+    ("llama", PROMPTS, {"max_new_tokens": 7, "stop_strings": ["dt", "bis"], "eos_token_id": 16, "pad_token_id": 1}),
+    ("llama", PROMPTS, {"max_new_tokens": 4, "stop_strings": ["mnp", "a", "k", "fkd"]}),
+    # So many strings that all beams of a prompt may end at once.
+    ("llama", PROMPTS, {**ENDING, "num_beams": 3, "stop_strings": list("rskdtpa"), "num_return_sequences": 2}),
+    ("llama", PROMPTS, {**ENDING, "num_beams": 4, "stop_strings": list("abcdefghijklmnop"), "length_penalty": 0.5}),
+    ("gpt2", PROMPTS, {**ENDING, "num_beams": 4, "stop_strings": list("bcdefghijklmnopq"), "num_return_sequences": 3}),
+    ("gpt2", PROMPTS, {**ENDING, "num_beams": 4, "stop_strings": ["nn", "k", "jd"], "early_stopping": True}),
     ("t5", PROMPTS, {"max_new_tokens": 6, "encoder_repetition_penalty": 1.6, "encoder_no_repeat_ngram_size": 2}),
     ("llama", PROMPTS, {"max_new_tokens": 8, "encoder_repetition_penalty": 1.4, "encoder_no_repeat_ngram_size": 1}),
     ("t5", PROMPTS, {"max_new_tokens": 6, "forced_bos_token_id": 12, "eos_token_id": 1, "pad_token_id": 0}),
@@ -111,27 +122,40 @@ def loaded(name: str) -> tuple[Path, Any]:
     return folder, load(folder)
 
 
+def letters() -> PreTrainedTokenizerFast:
+    """A tokenizer whose tokens are letters, one each."""
+    vocabulary = {chr(ord("a") + place): place for place in range(26)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+
+
 def generated(name: str, prompts: list[list[int]], settings: dict) -> dict:
     """One run, as it stands in the file."""
     folder, model = loaded(name)
     ids, mask = padded(prompts, left=True)
-    settings, beside, negative = dict(settings), {}, {}
+    settings, beside, further = dict(settings), {}, {}  # type: dict, dict[str, Any], dict[str, Any]
     if away := settings.pop("negative", None):
         other, real = padded(away, left=True)
-        negative = {"negative_prompt_ids": other, "negative_prompt_attention_mask": real}
+        further = {"negative_prompt_ids": other, "negative_prompt_attention_mask": real}
         beside = {"negative": other.tolist(), "negative_mask": real.tolist()}
+    if "stop_strings" in settings:
+        beside["letters"] = True
+        further["tokenizer"] = letters()
+    watch = Watch(model)
     result = model.generate(
         ids,
         attention_mask=mask,
         do_sample=False,
         return_dict_in_generate=True,
         output_scores=True,
-        **negative,
+        **further,
         **settings,
     )
     ends = settings.get("eos_token_id", [])
     ends = [ends] if isinstance(ends, int) else ends
-    if clear(result.scores, result.sequences, ends) < MARGIN:
+    alone = settings.get("num_beams", 1) == 1
+    if (clear(result.scores, result.sequences, ends) < MARGIN) if alone else (watch.smallest < BEAM_MARGIN):
         raise ValueError(f"{name}, {settings}: too close to call")
     return {
         "case": str(folder.relative_to(CASES)),

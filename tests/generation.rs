@@ -11,7 +11,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use support::{model, prompt, rows, tensor};
 use tch::{Kind, Tensor};
-use tch_transformers::generation::{GenerationConfig, GenerationOptions, Step};
+use tch_transformers::generation::{GenerationConfig, GenerationOptions, Step, TokenTexts};
 use tch_transformers::verify::{Case, cases_directory, discover};
 use tch_transformers::{Error, Inputs, Model};
 
@@ -40,6 +40,8 @@ fn ids_equal_those_of_python_for_padded_prompts_under_every_setting() {
             Some(negative) => generator.negative_prompt(negative),
             None => generator,
         };
+        let letters = TokenTexts::new((0..26u8).map(|token| (token.into(), char::from(b'a' + token).to_string())));
+        let generator = if run["letters"] == true { generator.token_texts(&letters) } else { generator };
         let found = generator.run(&inputs).unwrap().ids;
         assert_eq!(rows(&found), rows(&tensor(&run["ids"])), "{}: {}", run["case"], run["settings"]);
     }

@@ -60,7 +60,7 @@ impl Model {
     /// `pad_token_id` of the configuration, or the first end token. int64, on the model's device.
     ///
     /// # Errors
-    /// [`Error::Input`] when the class does not generate, or as [`Model::forward`].
+    /// [`Error::Input`](crate::Error::Input) when the class does not generate, or as [`Model::forward`].
     pub fn generate(&self, inputs: &Inputs, options: &GenerationOptions) -> Result<Tensor> {
         let pad_token_id = self.config().get("pad_token_id").and_then(serde_json::Value::as_i64);
         self.generate_with(inputs, &GenerationConfig { pad_token_id, ..options.into() }, 0)
@@ -72,7 +72,8 @@ impl Model {
     /// in the result as often, one copy after another; with beams, the best first.
     ///
     /// # Errors
-    /// As [`Model::generate`], and [`Error::Input`] for a setting outside its range or that does not fit the prompt.
+    /// As [`Model::generate`], and [`Error::Input`](crate::Error::Input) for a setting outside its range or that does
+    /// not fit the prompt.
     pub fn generate_with(&self, inputs: &Inputs, config: &GenerationConfig, seed: u64) -> Result<Tensor> {
         Ok(self.generator(config).seed(seed).run(inputs)?.ids)
     }
