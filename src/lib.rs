@@ -22,7 +22,7 @@ pub mod text;
 pub mod verify;
 pub mod weights;
 
-pub use cache::{Cache, CacheKind, KeyValues, LayerCache};
+pub use cache::{Cache, CacheFormula, CacheKind, CacheSize, KeyValues, LayerCache, LayerFormula};
 pub use error::{Error, Result};
 pub use generation::{GenerationConfig, GenerationOptions};
 pub use inputs::Inputs;

@@ -1,11 +1,13 @@
 //! What a model remembers between the steps of a generation.
 
+mod formula;
 mod keys;
 
 use tch::Tensor;
 
 use crate::{Error, Result};
 
+pub use formula::{CacheFormula, CacheSize, LayerFormula};
 pub use keys::KeyValues;
 use keys::{bytes, rows};
 
@@ -223,10 +225,10 @@ impl Cache {
         (self.len, self.position_offset) = (0, None);
     }
 
-    /// Bytes of the storage of all tensors, filled or not; storage that several caches share counts in each.
+    /// Bytes of the storage of keys, values, states and what an encoder made, filled or not; storage that several caches
+    /// share counts in each. [`CacheFormula`] says what they will be.
     pub fn bytes(&self) -> usize {
-        let whole = [&self.encoded, &self.memory, &self.encoded_mask, &self.position_offset];
-        let whole: usize = whole.into_iter().flatten().map(bytes).sum();
-        whole + self.layers.iter().map(LayerCache::bytes).sum::<usize>()
+        let encoded: usize = self.encoded.iter().chain(&self.memory).map(bytes).sum();
+        encoded + self.layers.iter().map(LayerCache::bytes).sum::<usize>()
     }
 }
