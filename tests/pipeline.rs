@@ -186,7 +186,7 @@ fn bad_calls_are_typed_errors() {
         "equally long texts only"
     );
     let none = Options { batch_size: 0, ..Options::default() };
-    assert!(matches!(FeatureExtraction::load(&directory.0, &none), Err(Error::Input { .. })));
+    assert!(matches!(FeatureExtraction::from_pretrained(&directory.0, &none), Err(Error::Input { .. })));
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn a_task_by_its_name_speaks_json_and_tells_how_far_it_is() {
         move |done, all| told.lock().unwrap().push((done, all))
     }));
     let options = Options { batch_size: 2, progress, ..Options::default() };
-    let pipeline = pipeline::load("feature-extraction", &directory.0, options.clone()).unwrap();
+    let pipeline = pipeline::load("feature-extraction", &directory.0, &options).unwrap();
     assert_eq!(pipeline.task(), "feature-extraction");
     let texts = [json!("a"), json!("b c d"), json!("e")];
     let results = pipeline.run(&texts, &serde_json::Map::new()).unwrap();
@@ -214,7 +214,7 @@ fn a_task_by_its_name_speaks_json_and_tells_how_far_it_is() {
     fails(&texts, json!({ "truncation": "perhaps" }), "settings.truncation");
     fails(&texts, json!({ "top_k": 3 }), "top_k");
     fails(&[json!("a"), json!(7)], json!({}), "inputs[1]");
-    let error = pipeline::load("juggling", &directory.0, options).unwrap_err().to_string();
+    let error = pipeline::load("juggling", &directory.0, &options).unwrap_err().to_string();
     assert!(error.contains("juggling") && error.contains("feature-extraction"), "{error}");
 }
 

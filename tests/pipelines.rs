@@ -25,7 +25,7 @@ fn equals_python(task: &str) {
         let inputs = run["inputs"].as_array().unwrap();
         for batch_size in [32, 3, 1] {
             let options = Options { batch_size, ..Options::default() };
-            let pipeline = pipeline::load(task, &directory, options).unwrap();
+            let pipeline = pipeline::load(task, &directory, &options).unwrap();
             let results =
                 pipeline.run(inputs, settings).unwrap_or_else(|error| panic!("{name}, {settings:?}: {error}"));
             assert_eq!(results.len(), inputs.len());

@@ -1,11 +1,10 @@
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 use tokenizers::Encoding;
 
 use super::labels::softmax;
 use super::text::numbers;
 use super::{Options, Text, TypedPipeline};
+use crate::auto::{AutoModelForQuestionAnswering, Checkpoint};
 use crate::text::{Side, Strategy, Truncation};
 use crate::{Error, Result};
 
@@ -112,12 +111,14 @@ struct Piece {
 }
 
 impl QuestionAnswering {
-    /// Loads the checkpoint in `directory`.
+    /// Loads a checkpoint.
     ///
     /// # Errors
-    /// As [`Text::for_task`].
-    pub fn load(directory: &Path, options: &Options) -> Result<Self> {
-        Ok(Self { text: Text::for_task(directory, Self::TASK, options)?.for_whole_texts() })
+    /// As [`Text::from_pretrained`].
+    pub fn from_pretrained(checkpoint: impl Into<Checkpoint>, options: &Options) -> Result<Self> {
+        Ok(Self {
+            text: Text::from_pretrained(AutoModelForQuestionAnswering::CLASS, checkpoint, options)?.for_whole_texts(),
+        })
     }
 
     /// Tokenizer and model.

@@ -1,5 +1,3 @@
-use std::path::Path;
-
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
@@ -7,6 +5,7 @@ use super::labels::Labels;
 use super::text::numbers;
 use super::{Function, Label, Options, Text, TypedPipeline};
 use crate::Result;
+use crate::auto::{AutoModelForSequenceClassification, Checkpoint};
 
 /// Texts to labels: any checkpoint with a head for sequence classification.
 #[derive(Debug)]
@@ -86,12 +85,13 @@ pub enum Labelled {
 }
 
 impl TextClassification {
-    /// Loads the checkpoint in `directory`.
+    /// Loads a checkpoint.
     ///
     /// # Errors
-    /// As [`Text::for_task`].
-    pub fn load(directory: &Path, options: &Options) -> Result<Self> {
-        let text = Text::for_task(directory, Self::TASK, options)?.for_whole_texts();
+    /// As [`Text::from_pretrained`].
+    pub fn from_pretrained(checkpoint: impl Into<Checkpoint>, options: &Options) -> Result<Self> {
+        let text =
+            Text::from_pretrained(AutoModelForSequenceClassification::CLASS, checkpoint, options)?.for_whole_texts();
         Ok(Self { labels: Labels::of(text.model()), text })
     }
 

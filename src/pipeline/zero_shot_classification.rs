@@ -1,10 +1,9 @@
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
 use super::labels::{Labels, softmax};
 use super::text::numbers;
 use super::{OneOrMany, Options, Text, TypedPipeline};
+use crate::auto::{AutoModelForSequenceClassification, Checkpoint};
 use crate::text::{Strategy, Truncation};
 use crate::{Error, Result};
 
@@ -55,12 +54,13 @@ pub struct ZeroShot {
 }
 
 impl ZeroShotClassification {
-    /// Loads the checkpoint in `directory`, whose labels should have one that begins with `entail`.
+    /// Loads a checkpoint, whose labels should have one that begins with `entail`.
     ///
     /// # Errors
-    /// As [`Text::for_task`].
-    pub fn load(directory: &Path, options: &Options) -> Result<Self> {
-        let text = Text::for_task(directory, "text-classification", options)?.for_whole_texts();
+    /// As [`Text::from_pretrained`].
+    pub fn from_pretrained(checkpoint: impl Into<Checkpoint>, options: &Options) -> Result<Self> {
+        let text =
+            Text::from_pretrained(AutoModelForSequenceClassification::CLASS, checkpoint, options)?.for_whole_texts();
         let entailment = Labels::of(text.model()).beginning_with("entail");
         if entailment.is_none() {
             let class = text.model().class();
