@@ -77,6 +77,11 @@ impl FeatureExtraction {
         Ok(Self { text, modules })
     }
 
+    /// Tokenizer and model.
+    pub fn text(&self) -> &Text {
+        &self.text
+    }
+
     /// The model without the modules after it.
     pub fn model(&self) -> &Model {
         self.text.model()

@@ -100,7 +100,8 @@ impl FillMask {
         let truncation = self.text.truncation(settings.tokenizer_kwargs.truncation);
         let encodings = self.text.tokenizer().encode_cut(texts, truncation)?;
         if let Some(index) = encodings.iter().position(|encoding| self.masks(encoding).is_empty()) {
-            let message = format!("has no mask token `{}`: {:?}", self.mask.content, texts[index]);
+            let mask = &self.mask.content;
+            let message = format!("has no mask; write `{mask}` where a token is to be filled in: {:?}", texts[index]);
             return Err(Error::input(format!("inputs[{index}]"), message));
         }
         self.text.each(encodings, self.text.batch_size(), |batch, outputs| {

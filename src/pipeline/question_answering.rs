@@ -179,7 +179,13 @@ impl QuestionAnswering {
             true => ((asked.as_str(), question.context.as_str()), Strategy::OnlySecond),
             false => ((question.context.as_str(), asked.as_str()), Strategy::OnlyFirst),
         };
-        let mut encoding = tokenizer.encode_pairs(&[pair], Truncation { strategy, stride, max_length })?.swap_remove(0);
+        let truncation = Truncation { strategy, stride, max_length };
+        let mut encoding = tokenizer.encode_pairs(&[pair], truncation).map_err(|error| {
+            let way = "a shorter question, `max_question_len` or a larger `max_seq_len` makes room";
+            let message = format!("leaves no room for the context in {max_length} tokens; {way} ({error})");
+            Error::input("question", message)
+        })?;
+        let mut encoding = encoding.swap_remove(0);
         let rest = encoding.take_overflowing();
         Ok(std::iter::once(encoding).chain(rest).collect())
     }
