@@ -6,19 +6,26 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use tch::{Kind, Tensor};
-use tch_transformers::pipeline::{self, FeatureExtraction, Options, Pooling, PoolingMode, Progress, cosine_similarity};
+use tch_transformers::pipeline::{
+    self, FeatureExtraction, Options, Pooling, PoolingMode, Progress, TextClassification, TextInput, cosine_similarity,
+};
 use tch_transformers::weights::{LoadOptions, safetensors};
 use tch_transformers::{Error, Result};
 
-/// A directory with the weights of BERT's committed case and a vocabulary of letters.
+/// A directory with the weights of a committed case and a vocabulary of letters.
 struct Directory(PathBuf);
 
 impl Directory {
     fn new(name: &str) -> Self {
+        Self::of("bert/feature-extraction", name)
+    }
+
+    /// With the weights of another case.
+    fn of(case: &str, name: &str) -> Self {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pipeline").join(name);
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
-        let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/bert/feature-extraction");
+        let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases").join(case);
         for file in ["config.json", "weights.json"] {
             fs::copy(case.join(file), path.join(file)).unwrap();
         }
@@ -273,4 +280,20 @@ fn damage_is_told_by_file() {
         fs::write(&path, whole).unwrap();
     }
     assert!(directory.load().is_ok());
+}
+
+#[test]
+fn decoders_without_padding_classify_texts_one_by_one() {
+    let directory = Directory::of("gpt2/text-classification", "decoder");
+    let config = fs::read_to_string(directory.0.join("config.json")).unwrap();
+    let mut config: Value = serde_json::from_str(&config).unwrap();
+    config["pad_token_id"] = Value::Null;
+    directory.write("config.json", config);
+    let pipeline = TextClassification::from_pretrained(&directory.0, &Options::default()).unwrap();
+    assert_eq!(pipeline.text().batch_size(), 1);
+    let texts = ["a", "b c d", "e"].map(TextInput::from);
+    let all = pipeline.classify(&texts, &Default::default()).unwrap();
+    for (text, labels) in texts.iter().zip(&all) {
+        assert_eq!(pipeline.classify(std::slice::from_ref(text), &Default::default()).unwrap(), [labels.clone()]);
+    }
 }

@@ -115,16 +115,26 @@ impl TextClassification {
         if let Some(length) = settings.max_length {
             truncation.max_length = truncation.max_length.min(length);
         }
-        let encode = |input: &TextInput| {
-            let mut encodings = match input {
-                TextInput::Text(text) => self.text.tokenizer().encode_cut(&[text], truncation)?,
-                TextInput::Pair { text, text_pair } => {
-                    self.text.tokenizer().encode_pairs(&[(text, text_pair)], truncation)?
+        let (mut texts, mut pairs) = (Vec::new(), Vec::new());
+        let (mut of_texts, mut of_pairs) = (Vec::new(), Vec::new());
+        for (place, input) in inputs.iter().enumerate() {
+            match input {
+                TextInput::Text(text) => {
+                    texts.push(text.as_str());
+                    of_texts.push(place);
                 }
-            };
-            Ok(encodings.swap_remove(0))
-        };
-        let encodings = inputs.iter().map(encode).collect::<Result<Vec<_>>>()?;
+                TextInput::Pair { text, text_pair } => {
+                    pairs.push((text.as_str(), text_pair.as_str()));
+                    of_pairs.push(place);
+                }
+            }
+        }
+        let tokenizer = self.text.tokenizer();
+        let singles = std::iter::zip(of_texts, tokenizer.encode_cut(&texts, truncation)?);
+        let doubles = std::iter::zip(of_pairs, tokenizer.encode_pairs(&pairs, truncation)?);
+        let mut encodings: Vec<_> = singles.chain(doubles).collect();
+        encodings.sort_by_key(|(place, _)| *place);
+        let encodings = encodings.into_iter().map(|(_, encoding)| encoding).collect();
         self.text.rows(encodings, &["logits"], |_, rows| numbers(&rows[0]))
     }
 
