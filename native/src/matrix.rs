@@ -1,5 +1,6 @@
+use std::borrow::Borrow;
 use std::ffi::{CStr, c_char, c_void};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use tch::{Device, Kind, Tensor};
 
@@ -33,55 +34,97 @@ const ROWS: i64 = 128;
 
 /// A matrix that vectors are multiplied with, `[outputs, inputs]`, never written after loading.
 ///
-/// On the CPU it may lie in memory as oneDNN wants it, in blocks: multiplying one or a few vectors then takes the time
-/// that reading the matrix takes, two to five times less than with rows.
+/// On the CPU its first product may lay it out in memory as oneDNN wants it, in blocks: multiplying one or a few vectors
+/// then takes the time that reading the matrix takes, two to five times less than with rows. Until then it is what it was
+/// made of, which may lie in a mapped file.
 #[derive(Debug, Clone)]
-pub struct Matrix {
-    weight: Weight,
-    prepacked: bool,
+pub struct Matrix(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    size: [i64; 2],
+    kind: Kind,
+    form: RwLock<Form>,
+}
+
+/// How a matrix lies in memory.
+#[derive(Debug)]
+enum Form {
+    /// In rows, for good.
+    Rows(Weight),
+    /// In rows, one part after the other, until the first product.
+    Waiting(Vec<Weight>),
+    /// In oneDNN's blocks.
+    Blocks(Weight),
 }
 
 impl Matrix {
     /// The matrix `[outputs, inputs]`, laid out as `prepack` says.
     pub fn new(matrix: &Tensor, prepack: Prepack) -> Self {
-        let wanted = match prepack {
-            Prepack::Auto => matrix.numel() >= smallest(matrix.kind()),
-            Prepack::Always => true,
-            Prepack::Never => false,
-        };
-        let possible = wanted
-            && matrix.device() == Device::Cpu
-            && matrix.dim() == 2
-            && matrix.numel() > 0
-            && !matrix.requires_grad()
-            && supported(matrix.kind());
-        match possible.then(|| prepacked(matrix)).flatten() {
-            Some(blocks) => Self { weight: Weight::new(blocks), prepacked: true },
-            None => Self { weight: Weight::new(matrix.shallow_clone()), prepacked: false },
-        }
+        Self::of_parts(vec![matrix.shallow_clone()], prepack)
     }
 
-    /// Whether it is laid out in blocks.
+    /// The matrix whose rows are those of `parts`, one part after the other; none stands for no rows.
+    pub fn of_parts(parts: Vec<Tensor>, prepack: Prepack) -> Self {
+        let rows = parts.iter().filter_map(|part| part.size().first().copied()).sum();
+        let inputs = parts.first().and_then(|part| part.size().get(1).copied()).unwrap_or(0);
+        let kind = parts.first().map_or(Kind::Float, Tensor::kind);
+        let elements = usize::try_from(rows * inputs).unwrap_or(0);
+        let wanted = match prepack {
+            Prepack::Auto => elements >= smallest(kind),
+            Prepack::Always => elements > 0,
+            Prepack::Never => false,
+        };
+        let fits = |part: &Tensor| {
+            part.device() == Device::Cpu
+                && part.kind() == kind
+                && part.size().get(1..) == Some(&[inputs])
+                && !part.requires_grad()
+        };
+        let form = match wanted && parts.iter().all(fits) && supported(kind) {
+            true => Form::Waiting(parts.into_iter().map(Weight::new).collect()),
+            false => Form::Rows(Weight::new(joined(&parts))),
+        };
+        Self(Arc::new(Shared { size: [rows, inputs], kind, form: RwLock::new(form) }))
+    }
+
+    /// Whether it lies in blocks, or will with its first product.
     pub fn is_prepacked(&self) -> bool {
-        self.prepacked
+        !matches!(*self.form(), Form::Rows(_))
     }
 
     /// The matrix in rows: itself, or a copy where it lies in blocks, bit for bit what it was made of.
     pub fn rows(&self) -> Tensor {
-        match self.prepacked {
-            true => self.weight.to_dense(None::<Kind>, false),
-            false => self.weight.shallow_clone(),
+        match &*self.form() {
+            Form::Rows(rows) => rows.shallow_clone(),
+            Form::Waiting(parts) => joined(parts),
+            Form::Blocks(blocks) => blocks.to_dense(None::<Kind>, false),
         }
     }
 
+    /// `len` rows from `start` on, as [`Matrix::rows`].
+    pub fn some_rows(&self, start: i64, len: i64) -> Tensor {
+        if let Form::Waiting(parts) = &*self.form() {
+            let mut first = 0;
+            for part in parts {
+                let rows = part.size()[0];
+                if first <= start && start + len <= first + rows {
+                    return part.narrow(0, start - first, len);
+                }
+                first += rows;
+            }
+        }
+        self.rows().narrow(0, start, len)
+    }
+
     /// `[outputs, inputs]`.
-    pub fn size(&self) -> Vec<i64> {
-        self.weight.size()
+    pub fn size(&self) -> [i64; 2] {
+        self.0.size
     }
 
     /// The kind of its elements.
     pub fn kind(&self) -> Kind {
-        self.weight.kind()
+        self.0.kind
     }
 
     /// `x Wᵀ + bias` on the last dimension of `x`, `[…, inputs]` to `[…, outputs]`.
@@ -89,19 +132,51 @@ impl Matrix {
     /// # Panics
     /// As the operators of [`tch`]: where shapes or kinds do not fit.
     pub fn linear(&self, x: &Tensor, bias: Option<&Tensor>) -> Tensor {
-        if !self.prepacked || x.numel() == 0 {
-            return x.linear(&self.rows(), bias);
+        if matches!(*self.form(), Form::Waiting(_)) {
+            self.lay_out();
         }
-        if x.kind() != self.kind() {
-            panic!("expected a tensor of {:?} for a matrix of that kind, got {:?}", self.kind(), x.kind());
+        match &*self.form() {
+            Form::Blocks(blocks) if x.numel() > 0 => product(x, blocks, bias),
+            Form::Rows(rows) => x.linear(rows, bias),
+            _ => x.linear(&self.rows(), bias),
         }
-        let bias = bias.map_or(std::ptr::null(), |bias| bias.as_ptr().cast::<c_void>());
-        // SAFETY: all pointers are to live tensors of libtorch, which are only read; the result is a new tensor.
-        let y = unsafe {
-            called(|error| tch_transformers_linear(x.as_ptr().cast(), self.weight.as_ptr().cast(), bias, error))
-        };
-        y.unwrap_or_else(|message| panic!("{message}"))
     }
+
+    fn form(&self) -> RwLockReadGuard<'_, Form> {
+        // A form is replaced in one step, so that it is whole even where a thread has panicked.
+        self.0.form.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lay_out(&self) {
+        let mut form = self.0.form.write().unwrap_or_else(PoisonError::into_inner);
+        // Another thread may have been faster.
+        if let Form::Waiting(parts) = &*form {
+            let rows = joined(parts);
+            *form = match prepacked(&rows) {
+                Some(blocks) => Form::Blocks(Weight::new(blocks)),
+                None => Form::Rows(Weight::new(rows)),
+            };
+        }
+    }
+}
+
+/// `parts` one after the other; the only one itself.
+fn joined<T: Borrow<Tensor>>(parts: &[T]) -> Tensor {
+    match parts {
+        [only] => only.borrow().shallow_clone(),
+        parts => Tensor::cat(parts, 0),
+    }
+}
+
+/// `x` times the transpose of the matrix in `blocks`.
+fn product(x: &Tensor, blocks: &Weight, bias: Option<&Tensor>) -> Tensor {
+    if x.kind() != blocks.kind() {
+        panic!("expected a tensor of {:?} for a matrix of that kind, got {:?}", blocks.kind(), x.kind());
+    }
+    let bias = bias.map_or(std::ptr::null(), |bias| bias.as_ptr().cast::<c_void>());
+    // SAFETY: all pointers are to live tensors of libtorch, which are only read; the result is a new tensor.
+    let y = unsafe { called(|error| tch_transformers_linear(x.as_ptr().cast(), blocks.as_ptr().cast(), bias, error)) };
+    y.unwrap_or_else(|message| panic!("{message}"))
 }
 
 /// Elements from which on blocks are worth it: calling oneDNN takes some microseconds more.
@@ -121,9 +196,8 @@ fn supported(kind: Kind) -> bool {
     };
     *known.get_or_init(|| {
         let ones = Tensor::ones([2, 2], (kind, Device::Cpu));
-        let Some(blocks) = prepacked(&ones) else { return false };
-        let matrix = Matrix { weight: Weight::new(blocks), prepacked: true };
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| matrix.linear(&ones, None))).is_ok()
+        let Some(blocks) = prepacked(&ones).map(Weight::new) else { return false };
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| product(&ones, &blocks, None))).is_ok()
     })
 }
 
@@ -166,8 +240,19 @@ mod tests {
             let blocks = Matrix::new(&weight, Prepack::Always);
             let rows = Matrix::new(&weight, Prepack::Never);
             assert!(blocks.is_prepacked() && !rows.is_prepacked());
-            assert!(blocks.rows().equal(&weight));
-            assert_eq!((blocks.size(), blocks.kind()), (vec![37, 53], kind));
+            let halves = Matrix::of_parts(vec![weight.narrow(0, 0, 20), weight.narrow(0, 20, 17)], Prepack::Always);
+            for matrix in [&blocks, &halves] {
+                let as_made = |when| {
+                    assert!(matrix.rows().equal(&weight), "{when}");
+                    assert!(matrix.some_rows(20, 9).equal(&weight.narrow(0, 20, 9)), "{when}");
+                    assert!(matrix.some_rows(15, 9).equal(&weight.narrow(0, 15, 9)), "{when}");
+                };
+                as_made("before the first product");
+                let _ = matrix.linear(&random(&[1, 53], kind), None);
+                assert!(matches!(*matrix.form(), Form::Blocks(_)));
+                as_made("after it");
+                assert_eq!((matrix.size(), matrix.kind()), ([37, 53], kind));
+            }
             for shape in [&[53][..], &[1, 53], &[8, 53], &[2, 70, 53], &[0, 53], &[3, 1, 2, 53]] {
                 let x = random(shape, kind);
                 for bias in [None, Some(&bias)] {

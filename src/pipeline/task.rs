@@ -5,7 +5,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{FeatureExtraction, Options};
+use super::{
+    FeatureExtraction, FillMask, Options, QuestionAnswering, TextClassification, TokenClassification,
+    ZeroShotClassification,
+};
 use crate::{Error, Result};
 
 /// A pipeline whose task is known only when the program runs: JSON in, JSON out, both as Python's pipelines have them.
@@ -63,11 +66,30 @@ fn parse<T: DeserializeOwned>(name: &str, json: Value) -> Result<T> {
     })
 }
 
-type Loader = fn(&Path, Options) -> Result<Box<dyn Pipeline>>;
+type Loader = fn(&Path, &Options) -> Result<Box<dyn Pipeline>>;
 
-/// Tasks, the other names that Python has for them, and how their pipelines are loaded.
-const TASKS: &[(&str, &[&str], Loader)] =
-    &[(FeatureExtraction::TASK, &[], |directory, options| Ok(Box::new(FeatureExtraction::load(directory, &options)?)))];
+/// A task, the other names that Python has for it, and how its pipeline is loaded.
+const fn row<P: TypedPipeline + 'static>(
+    aliases: &'static [&'static str],
+    load: Loader,
+) -> (&'static str, &'static [&'static str], Loader) {
+    (P::TASK, aliases, load)
+}
+
+const TASKS: &[(&str, &[&str], Loader)] = &[
+    row::<FeatureExtraction>(&[], |directory, options| boxed(FeatureExtraction::load(directory, options))),
+    row::<FillMask>(&[], |directory, options| boxed(FillMask::load(directory, options))),
+    row::<QuestionAnswering>(&[], |directory, options| boxed(QuestionAnswering::load(directory, options))),
+    row::<TextClassification>(&["sentiment-analysis"], |directory, options| {
+        boxed(TextClassification::load(directory, options))
+    }),
+    row::<TokenClassification>(&["ner"], |directory, options| boxed(TokenClassification::load(directory, options))),
+    row::<ZeroShotClassification>(&[], |directory, options| boxed(ZeroShotClassification::load(directory, options))),
+];
+
+fn boxed(pipeline: Result<impl Pipeline + 'static>) -> Result<Box<dyn Pipeline>> {
+    Ok(Box::new(pipeline?))
+}
 
 /// The tasks that [`load`] knows.
 pub fn tasks() -> impl Iterator<Item = &'static str> {
@@ -84,5 +106,5 @@ pub fn load(task: &str, directory: &Path, options: Options) -> Result<Box<dyn Pi
         let known: Vec<_> = tasks().collect();
         Error::input("task", format!("there is no pipeline for `{task}`; there are {}", known.join(", ")))
     })?;
-    load(directory, options)
+    load(directory, &options)
 }

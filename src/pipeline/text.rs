@@ -20,6 +20,8 @@ pub struct Text {
     unused: Vec<String>,
     batch_size: usize,
     progress: Option<Progress>,
+    /// The texts of a batch have equally many of this token.
+    counted: Option<u32>,
 }
 
 /// Texts of similar length that go through the model in one pass.
@@ -68,7 +70,19 @@ impl Text {
         let positions = positions(&model)?;
         let tokenizer = Tokenizer::from_directory(directory)?.limited_to(positions)?;
         let (batch_size, progress) = (options.batch_size, options.progress.clone());
-        Ok(Self { tokenizer, model, positions, unused, batch_size, progress })
+        Ok(Self { tokenizer, model, positions, unused, batch_size, progress, counted: None })
+    }
+
+    /// The same for a class with one result per text. Such classes of encoder-decoders need equally many end tokens in
+    /// the texts of a batch, and those of decoders without a padding token take texts one by one.
+    pub fn for_whole_texts(self) -> Self {
+        let counted = self.tokenizer.special_tokens().eos.as_ref().map(|eos| eos.id);
+        let decoder = auto::roster().iter().any(|entry| {
+            entry.category == "decoder-only" && entry.classes.iter().any(|class| class.name == self.model.class())
+        });
+        let padded = self.model.config().get("pad_token_id").is_some_and(|id| !id.is_null());
+        let batch_size = if decoder && !padded { 1 } else { self.batch_size };
+        Self { counted, batch_size, ..self }
     }
 
     /// The tokenizer replaced by what `change` makes of it; texts are never cut to more than the model's positions.
@@ -113,15 +127,18 @@ impl Text {
     /// # Errors
     /// An item is an [`Error::Tokenizer`] when a text has no tokens.
     pub fn batches(&self, encodings: Vec<Encoding>, batch_size: usize) -> impl Iterator<Item = Result<Batch>> {
-        let mut sorted: Vec<_> = encodings.into_iter().enumerate().collect();
-        sorted.sort_by_key(|(_, encoding)| std::cmp::Reverse(encoding.len()));
         let pads = self.tokenizer.special_tokens().pad.is_some();
+        let counted = self.counted;
+        let count = move |encoding: &Encoding| encoding.get_ids().iter().filter(|id| Some(**id) == counted).count();
+        let mut sorted: Vec<_> = encodings.into_iter().enumerate().collect();
+        sorted.sort_by_key(|(_, encoding)| std::cmp::Reverse((count(encoding), encoding.len())));
         let mut rest = sorted.into_iter().peekable();
         std::iter::from_fn(move || {
-            let longest = rest.peek()?.1.len();
+            let (longest, counts) = rest.peek().map(|(_, first)| (first.len(), count(first)))?;
+            let fits = |next: &Encoding| (pads || next.len() == longest) && count(next) == counts;
             let (mut places, mut encodings) = (Vec::new(), Vec::new());
             while places.len() < batch_size.max(1)
-                && let Some((place, encoding)) = rest.next_if(|(_, encoding)| pads || encoding.len() == longest)
+                && let Some((place, encoding)) = rest.next_if(|(_, next)| fits(next))
             {
                 places.push(place);
                 encodings.push(encoding);

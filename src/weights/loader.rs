@@ -216,7 +216,7 @@ impl Weights {
         let (stored, layout) = self.resolve(name);
         let tensor = self.read(&stored, layout, &[outputs, inputs]);
         let matrix = self.laid_out(&tensor);
-        self.keep(&stored, layout, Piece::of(&matrix, &tensor, 0));
+        self.keep(&stored, layout, Piece::of(&matrix, 0, outputs));
         matrix
     }
 
@@ -245,12 +245,11 @@ impl Weights {
 
     /// `matrix` as vectors are multiplied with it.
     pub fn laid_out(&self, matrix: &Tensor) -> Matrix {
-        // Once loading has failed, whatever a wrong configuration asks for is not allocated.
-        let prepack = match self.loader.options.trainable || !self.loader.log.borrow().report.is_usable() {
-            true => Prepack::Never,
-            false => self.loader.options.prepack,
-        };
-        Matrix::new(matrix, prepack)
+        Matrix::new(matrix, self.prepack())
+    }
+
+    fn prepack(&self) -> Prepack {
+        if self.loader.options.trainable { Prepack::Never } else { self.loader.options.prepack }
     }
 
     /// Several vectors as one: `parts` are `(path, length)`, laid one after the other.
@@ -263,7 +262,8 @@ impl Weights {
 
     /// As [`Weights::fused`], with zeros for the parts that do not exist: `(path, length, exists)` each.
     pub fn fused_some(&self, parts: &[(&str, i64, bool)], name: &str) -> Weight {
-        let (whole, pieces) = self.fuse(parts, name, &[]);
+        let (tensors, pieces) = self.fuse(parts, name, &[]);
+        let whole = Tensor::cat(&tensors, 0);
         for FusedPiece { stored, layout, start, rows } in pieces {
             self.keep(&stored, layout, Piece::from(&whole.narrow(0, start, rows)));
         }
@@ -278,15 +278,15 @@ impl Weights {
             return self.at(path).matrix(name, [*outputs, inputs]);
         }
         let parts: Vec<_> = parts.iter().map(|(path, rows)| (*path, *rows, true)).collect();
-        let (whole, pieces) = self.fuse(&parts, name, &[inputs]);
-        let matrix = self.laid_out(&whole);
+        let (tensors, pieces) = self.fuse(&parts, name, &[inputs]);
+        let matrix = Matrix::of_parts(tensors, self.prepack());
         for FusedPiece { stored, layout, start, rows } in pieces {
-            self.keep(&stored, layout, Piece::of(&matrix, &whole.narrow(0, start, rows), start));
+            self.keep(&stored, layout, Piece::of(&matrix, start, rows));
         }
         matrix
     }
 
-    fn fuse(&self, parts: &[(&str, i64, bool)], name: &str, rest: &[i64]) -> (Tensor, Vec<FusedPiece>) {
+    fn fuse(&self, parts: &[(&str, i64, bool)], name: &str, rest: &[i64]) -> (Vec<Tensor>, Vec<FusedPiece>) {
         let mut tensors: Vec<Tensor> = Vec::with_capacity(parts.len());
         let mut pieces = Vec::with_capacity(parts.len());
         let mut start = 0;
@@ -306,9 +306,10 @@ impl Weights {
         if !self.loader.log.borrow().report.is_usable() {
             // Loading has failed already: whatever a wrong configuration asks for is not allocated.
             let shape = [&[start], rest].concat();
-            return (Tensor::zeros([0i64; 0], (Kind::Float, self.device())).expand(shape, false), Vec::new());
+            let placeholder = Tensor::zeros([0i64; 0], (Kind::Float, self.device())).expand(shape, false);
+            return (vec![placeholder], Vec::new());
         }
-        (Tensor::cat(&tensors, 0), pieces)
+        (tensors, pieces)
     }
 
     /// The parameter `name`, or `other` where the checkpoint lacks it or holds a copy of `other`.

@@ -37,18 +37,18 @@ pub(super) enum Piece {
 }
 
 impl Piece {
-    /// What a module's `matrix` remembers of `tensor`, which is so many of its rows, from the first on.
-    pub fn of(matrix: &Matrix, tensor: &Tensor, start: i64) -> Self {
-        match (matrix.is_prepacked(), tensor.size().first()) {
-            (true, Some(rows)) => Self::Rows(matrix.clone(), start, *rows),
-            _ => Self::from(tensor),
+    /// `rows` rows of `matrix`, from `start` on.
+    pub fn of(matrix: &Matrix, start: i64, rows: i64) -> Self {
+        match matrix.is_prepacked() {
+            true => Self::Rows(matrix.clone(), start, rows),
+            false => Self::from(&matrix.some_rows(start, rows)),
         }
     }
 
     fn tensor(&self) -> Tensor {
         match self {
             Self::Tensor(tensor) => tensor.shallow_clone(),
-            Self::Rows(matrix, start, rows) => matrix.rows().narrow(0, *start, *rows),
+            Self::Rows(matrix, start, rows) => matrix.some_rows(*start, *rows),
             Self::Stacked(matrix, false) => matrix.rows().unsqueeze(0),
             Self::Stacked(matrix, true) => matrix.rows().tr().unsqueeze(0),
         }
