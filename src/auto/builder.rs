@@ -67,6 +67,24 @@ impl Pretrained {
         self
     }
 
+    /// Whether parameters that the checkpoint lacks are drawn anew, as Python initialises them: a head for another task.
+    pub fn allow_new_heads(mut self, allow: bool) -> Self {
+        self.options.allow_new_heads = allow;
+        self
+    }
+
+    /// Whether parameters that the checkpoint has in another shape are drawn anew: a head for other labels.
+    pub fn ignore_mismatched_sizes(mut self, ignore: bool) -> Self {
+        self.options.ignore_mismatched_sizes = ignore;
+        self
+    }
+
+    /// What new parameters are drawn from; the same seed gives the same values.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.options.seed = seed;
+        self
+    }
+
     /// All options of loading at once.
     pub fn options(self, options: LoadOptions) -> Self {
         Self { options, ..self }

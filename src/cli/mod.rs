@@ -1,5 +1,6 @@
 mod junit;
 mod list;
+mod progress;
 mod report;
 mod run;
 mod selection;

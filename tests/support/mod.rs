@@ -1,6 +1,8 @@
 //! What the tests of verification share.
 #![allow(dead_code, reason = "each test target uses its own part")]
 
+pub mod minilm;
+
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
