@@ -7,6 +7,7 @@ mod cache;
 pub mod config;
 mod error;
 pub mod generation;
+pub mod hub;
 pub mod inputs;
 mod json;
 pub mod model;

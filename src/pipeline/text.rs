@@ -5,11 +5,12 @@ use tch::{Device, Kind, Tensor};
 use tokenizers::Encoding;
 
 use super::{Options, Progress};
+use crate::auto::{AutoClass, AutoConfig, Checkpoint};
 use crate::error::catch;
 use crate::inputs::Dim;
 use crate::text::{Strategy, Tokenizer, Truncation};
 use crate::weights::{LoadOptions, TensorSource};
-use crate::{Error, Inputs, Model, Outputs, Result, auto, config};
+use crate::{Error, Inputs, Model, Outputs, Result, auto};
 
 /// A tokenizer and a model that reads what it makes: what every pipeline on texts stands on.
 #[derive(Debug)]
@@ -38,17 +39,14 @@ pub struct Batch {
 }
 
 impl Text {
-    /// Loads the checkpoint in `directory` as the class that its architecture has for `task`.
+    /// Loads a checkpoint as the class that `auto` stands for, with its tokenizer.
     ///
     /// # Errors
-    /// [`Error::Config`] when the architecture has no such class, and as [`Text::with_class`].
-    pub fn for_task(directory: &Path, task: &str, options: &Options) -> Result<Self> {
-        let config = config::read_json(&directory.join("config.json"))?;
-        let model_type = config::model_type(&config)?;
-        let class = auto::entry(model_type)?.class_for(task).ok_or_else(|| {
-            Error::config(model_type, "model_type", format!("the architecture has no class for the task `{task}`"))
-        })?;
-        Self::with_class(directory, class.name, options)
+    /// [`Error::NoClassForTask`] when the architecture has no such class, and as [`Text::with_class`].
+    pub fn from_pretrained(auto: AutoClass, checkpoint: impl Into<Checkpoint>, options: &Options) -> Result<Self> {
+        let directory = checkpoint.into().directory()?;
+        let class = auto.class_of(&AutoConfig::from_pretrained(&directory)?)?;
+        Self::with_class(&directory, class.name, options)
     }
 
     /// Loads the checkpoint in `directory` as `class`, with its tokenizer.

@@ -336,7 +336,16 @@ impl DecoderBody {
         };
         let views = seen.into_iter().map(view).collect();
         let padding = spec.pad_token.filter(|_| spec.frozen_padding);
-        Self { token: token.with_padding(padding), position, projections, embedding_norm, stack, views, kinds, spec }
+        Self {
+            token: token.with_padding(&weights, padding),
+            position,
+            projections,
+            embedding_norm,
+            stack,
+            views,
+            kinds,
+            spec,
+        }
     }
 
     /// The spec that the body was built from.

@@ -145,7 +145,7 @@ impl Side {
         let norm = |norm| Norm::load(&weights.at("embedding_norm"), norm, spec.width);
         Self {
             names,
-            tokens: Embedding::tied(table).with_padding(spec.pad_token),
+            tokens: Embedding::tied(table).with_padding(weights, spec.pad_token),
             positions: Positions::load(weights, spec.positions, spec.width),
             embedding_norm: spec.embedding_norm.map(norm),
             stack: Stack::load(weights, &spec.stack),
