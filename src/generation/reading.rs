@@ -84,12 +84,27 @@ impl GenerationConfig {
     /// [`Error::Io`] and [`Error::Json`] for a file that cannot be read, [`Error::Config`] for a setting of the wrong
     /// type, or one that is not supported.
     pub fn from_directory(directory: &Path) -> Result<Self> {
+        Self::from_fields(Self::settings_of(directory)?)
+    }
+
+    /// The settings that the files of a checkpoint make, by name, for others to be put over them; [`Self::from_json`]
+    /// reads the result.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Json`] for a file that cannot be read.
+    pub fn settings_of(directory: &Path) -> Result<Map<String, Value>> {
         let own = directory.join("generation_config.json");
-        if own.is_file() {
-            Self::from_json(&read(&own)?)
-        } else {
-            Self::from_model_config(&read(&directory.join("config.json"))?)
-        }
+        let mut settings = match own.is_file() {
+            true => set_fields(&read(&own)?)?,
+            false => model_fields(&read(&directory.join("config.json"))?)?,
+        };
+        settings.retain(|name, _| Self::has(name));
+        Ok(settings)
+    }
+
+    /// Whether a generation has a setting of that name, supported here or not.
+    pub fn has(name: &str) -> bool {
+        FIELDS.contains(&name) || UNSUPPORTED.iter().any(|(other, _)| *other == name)
     }
 
     /// Reads the contents of a `generation_config.json`; keys that are not known change nothing, `null` sets nothing.
@@ -105,21 +120,7 @@ impl GenerationConfig {
     /// # Errors
     /// As [`GenerationConfig::from_directory`].
     pub fn from_model_config(json: &Value) -> Result<Self> {
-        let mut fields = set_fields(json)?;
-        if fields.get("force_bos_token_to_be_generated").and_then(Value::as_bool) == Some(true) {
-            let first = fields.get("bos_token_id").cloned();
-            fields.extend(first.map(|token| ("forced_bos_token_id".to_owned(), token)));
-        }
-        let part = ["decoder", "generator", "text_config"].iter().find_map(|name| fields.get(*name)).cloned();
-        if let Some(Value::Object(part)) = part {
-            for (name, value) in part {
-                let counts = FIELDS.contains(&name.as_str()) || UNSUPPORTED.iter().any(|(other, _)| *other == name);
-                if counts && !value.is_null() {
-                    fields.entry(name).or_insert(value);
-                }
-            }
-        }
-        Self::from_fields(fields)
+        Self::from_fields(model_fields(json)?)
     }
 
     fn from_fields(mut fields: Map<String, Value>) -> Result<Self> {
@@ -133,6 +134,24 @@ impl GenerationConfig {
         fields.retain(|name, _| FIELDS.contains(&name.as_str()));
         config::parse("generation", fields)
     }
+}
+
+/// What the contents of a `config.json` say of generation, or say in the part that describes the decoder.
+fn model_fields(json: &Value) -> Result<Map<String, Value>> {
+    let mut fields = set_fields(json)?;
+    if fields.get("force_bos_token_to_be_generated").and_then(Value::as_bool) == Some(true) {
+        let first = fields.get("bos_token_id").cloned();
+        fields.extend(first.map(|token| ("forced_bos_token_id".to_owned(), token)));
+    }
+    let part = ["decoder", "generator", "text_config"].iter().find_map(|name| fields.get(*name)).cloned();
+    if let Some(Value::Object(part)) = part {
+        for (name, value) in part {
+            if GenerationConfig::has(&name) && !value.is_null() {
+                fields.entry(name).or_insert(value);
+            }
+        }
+    }
+    Ok(fields)
 }
 
 /// The fields of an object that have a value.
