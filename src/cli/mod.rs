@@ -1,3 +1,4 @@
+mod hub;
 mod junit;
 mod list;
 mod progress;
