@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 use tch_transformers::pipeline::{
     self, Fill, FillMask, FillMaskSettings, OneOrMany, Options, Question, QuestionAnswering, QuestionAnsweringSettings,
-    TextClassification, TextClassificationSettings, TokenClassification, TokenClassificationSettings, Words,
-    ZeroShotClassification, ZeroShotSettings,
+    TextClassification, TextClassificationSettings, TextGeneration, TextGenerationSettings, TokenClassification,
+    TokenClassificationSettings, Words, ZeroShotClassification, ZeroShotSettings,
 };
 use tch_transformers::{Error, Result};
 
@@ -235,4 +235,69 @@ fn what_does_not_fit_is_an_error_that_names_it() {
     let folder = changed(&made("bert"), &json!({}), "unmasked");
     fs::write(folder.join("tokenizer_config.json"), "{}").unwrap();
     assert!(matches!(FillMask::from_pretrained(folder, &options), Err(Error::Tokenizer(_))));
+}
+
+#[test]
+fn texts_are_continued_as_python_continues_them() {
+    equals_python("text-generation");
+}
+
+#[test]
+fn texts_of_texts_are_those_of_python() {
+    ["text2text-generation", "summarization", "translation"].into_iter().for_each(equals_python);
+}
+
+#[test]
+fn a_text_comes_in_pieces_that_make_up_the_whole() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/checkpoints/gpt2");
+    let pipeline = TextGeneration::from_pretrained(&directory, &Options::default()).unwrap();
+    for prompt in ["The capital of France", "It isn't what they're saying; it's", "Two\nlines", "Montréal, 日本 and 😀"]
+    {
+        let settings = TextGenerationSettings { return_full_text: Some(false), ..TextGenerationSettings::greedy(14) };
+        let whole = &pipeline.generate(&[prompt], &settings).unwrap()[0][0].generated_text;
+        let mut pieces = Vec::new();
+        let mut keep = |piece: &str| {
+            pieces.push(piece.to_owned());
+            std::ops::ControlFlow::Continue(())
+        };
+        pipeline.stream(prompt, &settings, &mut keep).unwrap();
+        assert_eq!(&pieces.concat(), whole);
+        let mut first = 0;
+        let stop = |_: &str| {
+            first += 1;
+            std::ops::ControlFlow::Break(())
+        };
+        pipeline.stream(prompt, &settings, stop).unwrap();
+        assert!(first <= 2, "{first} pieces after the end was asked for");
+    }
+}
+
+#[test]
+fn drawn_texts_are_those_of_their_seed() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/checkpoints/gpt2");
+    let pipeline = pipeline::load("text-generation", &directory, &Options::default()).unwrap();
+    let drawn = |seed: u64| {
+        let settings = json!({"seed": seed, "max_new_tokens": 9});
+        pipeline.run(&[json!("Paris")], settings.as_object().unwrap()).unwrap()
+    };
+    assert_eq!(drawn(4), drawn(4));
+    assert_ne!(drawn(4), drawn(5));
+}
+
+#[test]
+fn settings_of_generation_that_do_not_fit_are_refused_by_name() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/checkpoints");
+    for (task, name, settings, named) in [
+        ("text-generation", "gpt2", json!({"max_new_token": 3}), "max_new_token"),
+        ("text-generation", "gpt2", json!({"max_new_tokens": "many"}), "max_new_tokens"),
+        ("text-generation", "gpt2", json!({"max_new_tokens": 500}), "max_new_tokens"),
+        ("translation", "bart", json!({"src_lang": "en", "tgt_lang": "xx"}), "tgt_lang"),
+    ] {
+        let pipeline = pipeline::load(task, data.join(name), &Options::default()).unwrap();
+        let error = pipeline.run(&[json!("Paris")], settings.as_object().unwrap()).unwrap_err().to_string();
+        assert!(error.contains(named), "{error}");
+    }
+    let options = Options::default();
+    assert!(matches!(TextGeneration::from_pretrained(data.join("t5"), &options), Err(Error::NoClassForTask { .. })));
+    assert!(pipeline::load("summarization", data.join("gpt2"), &options).is_err());
 }

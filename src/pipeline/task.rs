@@ -5,8 +5,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{
-    FeatureExtraction, FillMask, Options, QuestionAnswering, TextClassification, TokenClassification,
-    ZeroShotClassification,
+    FeatureExtraction, FillMask, Options, QuestionAnswering, Summarization, Text2TextGeneration, TextClassification,
+    TextGeneration, TokenClassification, Translation, ZeroShotClassification,
 };
 use crate::auto::Checkpoint;
 use crate::{Error, Result};
@@ -83,6 +83,12 @@ const TASKS: &[(&str, &[&str], Loader)] = &[
     row::<TextClassification>(&["sentiment-analysis"], |checkpoint, options| {
         boxed(TextClassification::from_pretrained(checkpoint, options))
     }),
+    row::<TextGeneration>(&[], |checkpoint, options| boxed(TextGeneration::from_pretrained(checkpoint, options))),
+    row::<Text2TextGeneration>(&[], |checkpoint, options| {
+        boxed(Text2TextGeneration::from_pretrained(checkpoint, options))
+    }),
+    row::<Summarization>(&[], |checkpoint, options| boxed(Summarization::from_pretrained(checkpoint, options))),
+    row::<Translation>(&[], |checkpoint, options| boxed(Translation::from_pretrained(checkpoint, options))),
     row::<TokenClassification>(&["ner"], |checkpoint, options| {
         boxed(TokenClassification::from_pretrained(checkpoint, options))
     }),

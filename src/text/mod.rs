@@ -2,9 +2,11 @@
 
 mod settings;
 mod special;
+mod streamer;
 mod tokenizer;
 mod truncation;
 
 pub use special::{SpecialToken, SpecialTokens};
+pub use streamer::TextStreamer;
 pub use tokenizer::{Side, Tokenizer};
 pub use truncation::{Strategy, Truncation};
