@@ -6,9 +6,11 @@ mod extract;
 mod fill;
 mod session;
 mod source;
+mod write;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use tch_transformers::pipeline::{AnyText, InAnotherLanguage, Summary};
 
 use super::PASSED;
 
@@ -42,6 +44,15 @@ enum Task {
     ///
     /// The texts are questions; all are about the one context.
     QuestionAnswering(answer::Arguments),
+    /// Continue texts
+    TextGeneration(write::GenerationArguments),
+    /// Write a text for each text, with an encoder-decoder
+    #[command(name = "text2text-generation")]
+    Text2textGeneration(write::TextToTextArguments),
+    /// Summarize texts
+    Summarization(write::TextToTextArguments),
+    /// Translate texts
+    Translation(write::TextToTextArguments),
 }
 
 pub fn run(arguments: &Arguments) -> Result<u8> {
@@ -52,6 +63,10 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
         Task::ZeroShotClassification(arguments) => classify::zero_shot(arguments)?,
         Task::TokenClassification(arguments) => classify::tokens(arguments)?,
         Task::QuestionAnswering(arguments) => answer::run(arguments)?,
+        Task::TextGeneration(arguments) => write::generation(arguments)?,
+        Task::Text2textGeneration(arguments) => write::text_to_text::<AnyText>(arguments)?,
+        Task::Summarization(arguments) => write::text_to_text::<Summary>(arguments)?,
+        Task::Translation(arguments) => write::text_to_text::<InAnotherLanguage>(arguments)?,
     }
     Ok(PASSED)
 }

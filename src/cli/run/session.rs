@@ -94,6 +94,11 @@ impl<'a> Session<'a> {
         Ok(pipeline)
     }
 
+    /// Whether there is one text, given as an argument.
+    pub fn is_one_text(&self) -> bool {
+        !self.source.streams() && self.bar.length() == Some(1)
+    }
+
     fn options(&self) -> Result<Options> {
         let (bar, done) = (self.bar.clone(), self.done.clone());
         let progress = Progress::new(move |passed, all| {
