@@ -4,6 +4,7 @@ use tch::Device;
 
 use super::load::load_class;
 use super::{AutoClass, AutoConfig, Checkpoint};
+use crate::hub::Hub;
 use crate::weights::{Dtype, LoadOptions, LoadReport, TensorSource};
 use crate::{Model, Result};
 
@@ -41,6 +42,16 @@ impl Pretrained {
     /// The files are in the folder `subfolder` of the checkpoint.
     pub fn subfolder(self, subfolder: impl Into<PathBuf>) -> Self {
         Self { checkpoint: self.checkpoint.subfolder(subfolder), ..self }
+    }
+
+    /// The branch, tag or commit of a repository on the hub; `main` unless it is set.
+    pub fn revision(self, revision: impl Into<String>) -> Self {
+        Self { checkpoint: self.checkpoint.revision(revision), ..self }
+    }
+
+    /// How the hub is reached; as the environment says unless it is set.
+    pub fn hub(self, hub: Hub) -> Self {
+        Self { checkpoint: self.checkpoint.hub(hub), ..self }
     }
 
     /// The floating-point kind: [`Dtype::Auto`], the checkpoint's own, or one that all parameters are brought to.

@@ -22,7 +22,7 @@ use crate::nn::{
     MlpSpec, MoeSpec, Norm, NormSpec, Placement, Stack, StackSpec, real_among,
 };
 use crate::weights::{NameTable, Weights};
-use crate::{Cache, Error, Inputs, Result};
+use crate::{Cache, CacheFormula, Error, Inputs, Result};
 
 /// What a decoder is made of; a pure function of its configuration.
 ///
@@ -557,5 +557,13 @@ impl Body for DecoderBody {
 
     fn renewed_beyond(&self) -> Option<i64> {
         self.spec.renewed_beyond
+    }
+
+    fn cache_formula(&self) -> CacheFormula {
+        let mut layers = self.stack.cached();
+        for (layer, spec) in layers.iter_mut().zip(&self.spec.layers) {
+            layer.window = spec.window;
+        }
+        CacheFormula { layers, encoded: 0 }
     }
 }
