@@ -16,7 +16,7 @@ use tch_transformers::verify::cases_directory;
 use tch_transformers::weights::{LoadOptions, TensorSource, safetensors};
 use tch_transformers::{Error, Inputs, Model, config};
 
-const DRAWS: u64 = 2;
+const DRAWS: u64 = 4;
 
 fn new(seed: u64) -> LoadOptions {
     LoadOptions { allow_new_heads: true, seed, ..LoadOptions::default() }
@@ -62,7 +62,7 @@ fn fault(draws: &[Tensor], about: &Value) -> Option<String> {
     // The error of a measured deviation is a part of one over the root of twice the count; both were measured.
     let parts = (0.5 / count + 0.5 / values.numel() as f64).sqrt();
     let wrong =
-        far(deviation / wanted, 1.0, 0.01 + 4.5 * parts) || far(mean, wanted_mean, 4.5 * SQRT_2 * parts * wanted);
+        far(deviation / wanted, 1.0, 0.01 + 6.0 * parts) || far(mean, wanted_mean, 6.0 * SQRT_2 * parts * wanted);
     wrong.then(|| format!("mean {mean:.4}, deviation {deviation:.4e}, where Python has {measured}"))
 }
 
@@ -77,7 +77,7 @@ fn key_of<'a>(name: &str, rows: &'a serde_json::Map<String, Value>) -> Option<&'
     let pattern = folded(name);
     let exact = |wanted: &str| rows.keys().find(|key| *key == wanted);
     let short = |name: &str| {
-        let wrappers = ["model", "text_model", "vision_model"];
+        let wrappers = ["model", "language_model", "text_model", "vision_model"];
         name.split('.').filter(|segment| !wrappers.contains(segment)).collect::<Vec<_>>().join(".")
     };
     let tail = |name: &str| name.split_once('.').map_or_else(String::new, |(_, tail)| tail.to_owned());
@@ -89,7 +89,7 @@ fn key_of<'a>(name: &str, rows: &'a serde_json::Map<String, Value>) -> Option<&'
 /// The rule that most parameters follow.
 fn regular(name: &str, dimensions: usize, deviation: f64) -> Value {
     match name.rsplit('.').next() {
-        Some("bias") => json!({ "constant": 0.0 }),
+        Some("bias" | "running_mean") => json!({ "constant": 0.0 }),
         _ if dimensions < 2 => json!({ "constant": 1.0 }),
         _ => json!({ "normal": [0.0, deviation], "count": 1e9 }),
     }

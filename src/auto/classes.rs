@@ -40,8 +40,8 @@ impl AutoClass {
         };
         let serving = |task: &&str| entry.class_for(task).filter(ends);
         let is_named = |class: &&'static Class| config.architectures().any(|name| name == class.name);
-        let named = self.if_named.iter().filter_map(|task| serving(task)).find(is_named);
-        let served = || self.tasks.iter().find_map(|task| serving(task));
+        let named = self.if_named.iter().filter_map(&serving).find(is_named);
+        let served = || self.tasks.iter().find_map(&serving);
         let otherwise = || self.otherwise.iter().find(|(category, _)| *category == entry.category);
         named.or_else(served).or_else(|| serving(&otherwise()?.1)).ok_or_else(none)
     }

@@ -7,6 +7,7 @@ use super::{Class, entry};
 use crate::config;
 use crate::error::catch;
 use crate::model::{Model, Module};
+use crate::tasks::{FeatureExtraction, Task};
 use crate::weights::{LoadOptions, LoadReport, TensorSource, Weights, kind_in_config};
 use crate::{Error, Result};
 
@@ -96,5 +97,7 @@ pub fn part(config: &Value, task: &str, weights: &Weights) -> Result<Box<dyn Mod
     let class = own.or_else(|| entry.class_for(task)).ok_or_else(|| {
         Error::config(model_type, "model_type", format!("the architecture has no class for the task `{task}`"))
     })?;
-    (class.load)(config, &weights.drawn_as(inits(model_type, config)))
+    let weights = weights.drawn_as(inits(model_type, config));
+    let body = class.tasks.is_empty() || class.tasks.contains(&FeatureExtraction::TAG);
+    (class.load)(config, &if body { weights.as_part() } else { weights })
 }

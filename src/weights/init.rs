@@ -208,7 +208,7 @@ impl Drawing<'_> {
         let known = |name: &&str| {
             self.known.get(&if place.is_empty() { (*name).to_owned() } else { format!("{place}.{name}") })
         };
-        names.iter().find_map(|name| known(name)).map(Vec::as_slice)
+        names.iter().find_map(known).map(Vec::as_slice)
     }
 
     fn beside_transposed(&self) -> bool {

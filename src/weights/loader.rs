@@ -87,6 +87,8 @@ pub struct Weights {
     names: Rc<NameTable>,
     /// What new parameters are drawn from.
     inits: Rc<Inits>,
+    /// Whether this is where a body starts that is part of another model.
+    part: bool,
     /// Stored path under which the name table applies.
     scope: String,
     /// Path of blocks within the scope.
@@ -103,6 +105,7 @@ impl Weights {
             loader: Rc::new(loader),
             names: Rc::default(),
             inits: Rc::default(),
+            part: false,
             scope: String::new(),
             path: String::new(),
         }
@@ -133,6 +136,12 @@ impl Weights {
         Self { inits: Rc::new(inits), ..self.clone() }
     }
 
+    /// The same as the place of a body that is part of another model: where the checkpoint has nothing at all, it stands
+    /// there without a prefix of its own.
+    pub fn as_part(&self) -> Self {
+        Self { part: true, ..self.clone() }
+    }
+
     /// Fills `row` of `table` with zeros where it was drawn anew and its architecture has no rule of its own for it: the
     /// vector of padding.
     pub fn clear_if_new(&self, table: &Tensor, row: i64) {
@@ -145,7 +154,7 @@ impl Weights {
     /// The first of `places` (stored paths below this one) that the checkpoint has anything under.
     ///
     /// An empty place stands for this one, and fits when no other does. Where the checkpoint has nothing at all, the
-    /// first place is what the architecture expects.
+    /// first place is what the architecture expects, or the empty one of a part.
     pub fn either(&self, places: &[&str]) -> Self {
         let here = self.stored_path();
         let present = |place: &&&str| {
@@ -153,9 +162,10 @@ impl Weights {
             !place.is_empty()
                 && self.loader.available.range(prefix.clone()..).next().is_some_and(|n| n.starts_with(&prefix))
         };
-        let bare = || places.iter().find(|place| place.is_empty() && !self.loader.available.is_empty());
+        let stands_bare = self.part || !self.loader.available.is_empty();
+        let bare = || places.iter().find(|place| place.is_empty() && stands_bare);
         let place = places.iter().find(present).or_else(bare).or(places.first()).copied().unwrap_or("");
-        Self { scope: join(&here, place), names: Rc::default(), path: String::new(), ..self.clone() }
+        Self { scope: join(&here, place), names: Rc::default(), path: String::new(), part: false, ..self.clone() }
     }
 
     /// The first of `places` (paths below this one) where the checkpoint has a tensor `name`, the first of all where it
