@@ -288,6 +288,20 @@ mod tests {
     }
 
     #[test]
+    fn rows_change_places_in_storage_of_their_own() {
+        let rows = Tensor::from_slice(&[1.0f32, 2.0, 3.0]).view([3, 1, 1, 1]);
+        let mut past = KeyValues::default();
+        let _ = past.append(&rows, &rows);
+        let mut other = past.fork(1);
+        other.reorder(&Tensor::from_slice(&[2i64, 0, 0]));
+        let (keys, values) = other.append(&rows.zeros_like(), &rows.zeros_like());
+        assert!(keys.equal(&values));
+        assert_eq!(Vec::<f32>::try_from(keys.flatten(0, -1)).unwrap(), [3.0, 0.0, 1.0, 0.0, 1.0, 0.0]);
+        let (keys, _) = past.append(&rows, &rows);
+        assert_eq!(Vec::<f32>::try_from(keys.flatten(0, -1)).unwrap(), [1.0, 1.0, 2.0, 2.0, 3.0, 3.0]);
+    }
+
+    #[test]
     fn rows_stand_side_by_side() {
         let x = Tensor::from_slice(&[1i64, 2]).view([2, 1]);
         assert!(rows(&x, 2).equal(&Tensor::from_slice(&[1i64, 1, 2, 2]).view([4, 1])));

@@ -12,9 +12,9 @@ use tch_transformers::hub::{Hub, Progress};
 /// Where a checkpoint comes from.
 #[derive(Debug, Clone, Args)]
 pub struct HubArguments {
-    /// Folder of the checkpoint, or its name on the hub (`owner/name`)
+    /// Folder of the model (config.json, weights, tokenizer), or its name on the hub: owner/name
     #[arg(long, value_name = "FOLDER|NAME")]
-    pub model: PathBuf,
+    pub model: String,
     /// Branch, tag or commit of the repository on the hub
     #[arg(long)]
     pub revision: Option<String>,

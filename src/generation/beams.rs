@@ -178,3 +178,36 @@ impl<'a> Beams<'a> {
         (Tensor::cat(&[prompt, tokens], 1), Tensor::from_slice(&scores).to_device(device), self.prompt)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::watched::{config, prompt, taken, watched};
+    use super::*;
+
+    #[test]
+    fn prompts_are_read_once_for_all_their_beams() {
+        let config = config(json!({"num_beams": 3, "num_return_sequences": 2, "max_new_tokens": 4}));
+        let inputs = prompt(&[[3, 5, 9], [7, 4, 2]]);
+        // Tokens of a row that pass at first: those of the prompt, or the one that a decoder starts from.
+        for (case, read) in [("gpt2/text-generation", 3), ("t5/text2text-generation", 1)] {
+            let (model, count) = watched(case);
+            let setup = Setup { model: &model, seed: 0, prefix: None, texts: None, assistant: None, negative: None };
+            let mut beams = Beams::start(setup, &config, &inputs).unwrap();
+            assert_eq!(taken(&count), read, "{case}");
+            assert_eq!((beams.prompt.rows(), beams.decoding.text.rows()), (2, 6));
+            let encoded = |text: &Text| text.cache.encoded.as_ref().map(|encoded| encoded.size()[0]);
+            if read == 1 {
+                assert_eq!((encoded(&beams.prompt), encoded(&beams.decoding.text)), (Some(2), Some(6)));
+            }
+            while !beams.is_over() {
+                beams.advance().unwrap();
+            }
+            // The last token is never passed, and the first step has the scores already.
+            assert_eq!(taken(&count), 3, "{case}");
+            let (ids, scores, _) = beams.into_parts();
+            assert_eq!((ids.size(), scores.size()), (vec![4, read + 4], vec![4]));
+        }
+    }
+}

@@ -51,7 +51,7 @@ impl FeatureExtraction {
     /// `tokenizer_config.json`, `sentence_bert_config.json` and `modules.json` with the modules it names.
     ///
     /// Tensors that belong to other classes, such as a language model's head, are passed over; see
-    /// [`FeatureExtraction::unused`].
+    /// [`FeatureExtraction::unused`]. A pooler, whose output is not looked at, may be missing.
     ///
     /// # Errors
     /// A typed error for every file that is missing or damaged, a module that is not supported, and as
@@ -65,7 +65,7 @@ impl FeatureExtraction {
         if !modules.iter().any(|module| matches!(module, SentenceModule::Pooling(_))) {
             return Err(Error::config("modules.json", "type", "lists no Pooling"));
         }
-        let text = Text::with_class(&place, text_class(&place)?, options)?;
+        let text = Text::without_pooler(&place, text_class(&place)?, options)?;
         let settings: TransformerConfig = read_optional(&place.join("sentence_bert_config.json"))?.unwrap_or_default();
         let text = text.with_tokenizer(|tokenizer| {
             let tokenizer = match settings.max_seq_length {

@@ -55,10 +55,28 @@ impl Text {
     /// As [`auto::from_directory`] and [`Tokenizer::from_directory`]; [`Error::Input`] for a batch size of 0 and a class
     /// that reads no text.
     pub fn with_class(directory: &Path, class: &str, options: &Options) -> Result<Self> {
+        let load = LoadOptions { allow_unused: true, ..options.load };
+        Self::with_model(directory, auto::from_directory(directory, class, load)?, options)
+    }
+
+    /// The same for who needs the last hidden state alone: the checkpoint may lack the pooler behind it.
+    ///
+    /// # Errors
+    /// As [`Text::with_class`].
+    pub fn without_pooler(directory: &Path, class: &str, options: &Options) -> Result<Self> {
+        let load = LoadOptions { allow_unused: true, allow_new_heads: true, ..options.load };
+        let (model, report) = auto::from_directory_with_report(directory, class, load)?;
+        if !options.load.allow_new_heads && report.fresh.iter().any(|name| !name.contains("pooler")) {
+            // Says all that is missing.
+            return Self::with_class(directory, class, options);
+        }
+        Self::with_model(directory, model, options)
+    }
+
+    fn with_model(directory: &Path, model: Model, options: &Options) -> Result<Self> {
         if options.batch_size == 0 {
             return Err(Error::input("batch_size", "is 0; expected at least 1"));
         }
-        let model = auto::from_directory(directory, class, LoadOptions { allow_unused: true, ..options.load })?;
         let state: BTreeSet<&str> = model.state().names().collect();
         let stored = TensorSource::open(directory)?.names();
         let unused: Vec<_> = stored.into_iter().filter(|name| !state.contains(name.as_str())).collect();

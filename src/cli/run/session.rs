@@ -1,5 +1,6 @@
 //! What all tasks share: the model, the texts, and printing results as they come.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,6 +16,7 @@ use tch_transformers::pipeline::{Options, Progress, Text, TypedPipeline};
 use tch_transformers::weights::{Dtype, LoadOptions};
 
 use super::source::{Source, Texts};
+use crate::cli::hub::HubArguments;
 use crate::cli::progress;
 use crate::cli::selection::device;
 
@@ -23,9 +25,8 @@ const PASSES: usize = 8;
 
 #[derive(Debug, Args)]
 pub struct Common {
-    /// Directory of the model: config.json, weights, tokenizer
-    #[arg(long, value_name = "DIR")]
-    pub model: String,
+    #[command(flatten)]
+    pub hub: HubArguments,
     #[command(flatten)]
     pub texts: Texts,
     /// Print JSON, as Python's pipelines return it
@@ -73,12 +74,13 @@ impl<'a> Session<'a> {
     /// Loads a pipeline.
     pub fn load<P>(
         &self,
-        load: impl FnOnce(&str, &Options) -> tch_transformers::Result<P>,
+        load: impl FnOnce(&Path, &Options) -> tch_transformers::Result<P>,
         text: impl FnOnce(&P) -> &Text,
     ) -> Result<P> {
-        let Common { model, .. } = self.common;
-        let pipeline = load(model, &self.options()?).map_err(|error| {
-            let hint = match (&error, AutoConfig::from_pretrained(model.as_str())) {
+        let model = &self.common.hub.model;
+        let directory = self.common.hub.checkpoint().directory().with_context(|| format!("cannot load {model}"))?;
+        let pipeline = load(&directory, &self.options()?).map_err(|error| {
+            let hint = match (&error, AutoConfig::from_pretrained(&directory)) {
                 (Error::Weights(_), Ok(config)) => made_for(&config),
                 _ => String::new(),
             };
