@@ -215,6 +215,21 @@ mod tests {
         (keys, values)
     }
 
+    #[test]
+    fn what_is_seen_is_the_storage_itself() {
+        for window in [None, Some(40)] {
+            let mut past = KeyValues::default();
+            window.into_iter().for_each(|window| past.slide(window));
+            append(&mut past, 0, 50);
+            let (keys, values) = tokens(50, 51);
+            let seen = past.append(&keys, &values);
+            let (all_keys, all_values) = past.storage.as_ref().unwrap();
+            let first = past.start + past.len() - seen.0.size()[2];
+            assert_eq!(seen.0.data_ptr(), all_keys.narrow(2, first, 1).data_ptr(), "{window:?}");
+            assert_eq!(seen.1.data_ptr(), all_values.narrow(2, first, 1).data_ptr(), "{window:?}");
+        }
+    }
+
     fn append(past: &mut KeyValues, from: i64, to: i64) -> Vec<f64> {
         let (keys, values) = tokens(from, to);
         let (keys, values) = past.append(&keys, &values);

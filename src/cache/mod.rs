@@ -146,7 +146,8 @@ impl Cache {
         }
     }
 
-    /// Forgets all tokens after the first `len`; the next pass goes on from there. What an encoder computed stays.
+    /// Forgets all tokens after the first `len`; the next pass goes on from there. What an encoder computed stays, and
+    /// where images have moved the positions, they are to be among the tokens that stay.
     ///
     /// # Errors
     /// [`Error::Input`] where there are fewer, or what is left cannot be had back: a recurrent state has no past, and a
@@ -171,6 +172,9 @@ impl Cache {
         }
         self.layers.iter_mut().for_each(|layer| layer.past.drop_last(count, self.len));
         self.len = len;
+        if len == 0 {
+            self.position_offset = None;
+        }
         Ok(())
     }
 
