@@ -83,6 +83,9 @@ pub enum Error {
     /// A tokenizer could not be read or failed on a text.
     #[error("tokenizer: {0}")]
     Tokenizer(String),
+    /// A conversation did not become text.
+    #[error("chat template: {0}")]
+    ChatTemplate(crate::text::ChatTemplateError),
     /// libtorch reported a failure, such as running out of memory.
     #[error("libtorch: {0}")]
     Libtorch(String),

@@ -1,10 +1,12 @@
 //! Texts to tokens and back: the tokenizer of a checkpoint's directory, as Python's `AutoTokenizer` makes it.
 
+pub mod chat;
 mod settings;
 mod special;
 mod tokenizer;
 mod truncation;
 
+pub use chat::{ChatOptions, ChatTemplate, ChatTemplateError, Message};
 pub use special::{SpecialToken, SpecialTokens};
 pub use tokenizer::{Side, Tokenizer};
 pub use truncation::{Strategy, Truncation};
