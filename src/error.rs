@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::hub::HubError;
 use crate::weights::WeightsReport;
 
 /// Shorthand for results of this library.
@@ -53,6 +54,22 @@ pub enum Error {
         /// The classes that come closest.
         nearest: Vec<String>,
     },
+    /// The architecture has no class for the task that was asked for.
+    #[error(
+        "`{asked}`: `{model_type}` has no class for {}; {}",
+        .tasks.join(" or "),
+        classes_hint(.available)
+    )]
+    NoClassForTask {
+        /// The Auto class that was asked for.
+        asked: &'static str,
+        /// The architecture.
+        model_type: String,
+        /// The tasks that the Auto class is for.
+        tasks: &'static [&'static str],
+        /// Tasks that the architecture has, with the class for each.
+        available: Vec<(&'static str, &'static str)>,
+    },
     /// The weights do not fit the architecture; all mistakes at once.
     #[error("{0}")]
     Weights(Box<WeightsReport>),
@@ -86,6 +103,9 @@ pub enum Error {
     /// A conversation did not become text.
     #[error("chat template: {0}")]
     ChatTemplate(crate::text::ChatTemplateError),
+    /// A checkpoint could not be had from the hub.
+    #[error("{0}")]
+    Hub(Box<HubError>),
     /// libtorch reported a failure, such as running out of memory.
     #[error("libtorch: {0}")]
     Libtorch(String),
@@ -95,6 +115,11 @@ impl Error {
     /// An [`Error::Io`] for `path`.
     pub fn io(path: impl Into<PathBuf>, cause: std::io::Error) -> Self {
         Self::Io { path: path.into(), cause }
+    }
+
+    /// An [`Error::Hub`].
+    pub fn hub(error: HubError) -> Self {
+        Self::Hub(Box::new(error))
     }
 
     /// An [`Error::Input`] for the argument `name`.
@@ -118,6 +143,11 @@ fn nearest_hint(nearest: &[String]) -> String {
         [] => String::new(),
         names => format!("; did you mean {}?", names.join(", ")),
     }
+}
+
+fn classes_hint(available: &[(&str, &str)]) -> String {
+    let classes: Vec<_> = available.iter().map(|(task, class)| format!("{task} ({class})")).collect();
+    format!("it has {}", classes.join(", "))
 }
 
 /// Runs tensor code and turns a failure inside libtorch into an error.

@@ -13,7 +13,7 @@ use crate::error::catch;
 use crate::inputs::{Argument, validate};
 use crate::tasks::Task;
 use crate::weights::{self, SaveOptions, State, Weights};
-use crate::{Cache, Inputs, Outputs, Result};
+use crate::{Cache, CacheFormula, Inputs, Outputs, Result};
 
 /// An architecture: a configuration, and heads for its tasks (see [`Head`]).
 pub trait Architecture: 'static {
@@ -77,6 +77,16 @@ pub trait Module: Debug + Send + Sync {
     fn renewed_beyond(&self) -> Option<i64> {
         None
     }
+
+    /// How much the cache of a generation takes.
+    fn cache_formula(&self) -> CacheFormula {
+        CacheFormula::default()
+    }
+
+    /// Whether tokens of the prompt see those after them, so that generation passes it as a whole and by itself.
+    fn reads_both_ways(&self) -> bool {
+        false
+    }
 }
 
 /// How a class generates tokens.
@@ -121,6 +131,12 @@ impl Model {
         Self { class, config, module, arguments, state, device, kind, trainable }
     }
 
+    /// The same model with another module in place of its own, for tests that watch what is passed.
+    #[cfg(test)]
+    pub(crate) fn with_module(self, wrap: impl FnOnce(Box<dyn Module>) -> Box<dyn Module>) -> Self {
+        Self { module: wrap(self.module), ..self }
+    }
+
     /// The Hugging Face class that this model is.
     pub fn class(&self) -> &'static str {
         self.class.name
@@ -154,6 +170,11 @@ impl Model {
     /// The module itself, without validation of inputs; see [`Module`].
     pub fn module(&self) -> &dyn Module {
         &*self.module
+    }
+
+    /// How much the cache of a generation takes; nothing for a class that does not generate.
+    pub fn cache_formula(&self) -> CacheFormula {
+        self.generation().map_or_else(CacheFormula::default, |_| self.module.cache_formula())
     }
 
     /// How this class generates tokens, if it does.

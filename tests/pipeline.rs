@@ -2,22 +2,30 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use tch::{Kind, Tensor};
-use tch_transformers::pipeline::{FeatureExtraction, Pooling, PoolingMode, cosine_similarity};
+use tch_transformers::pipeline::{
+    self, FeatureExtraction, Options, Pooling, PoolingMode, Progress, TextClassification, TextInput, cosine_similarity,
+};
 use tch_transformers::weights::{LoadOptions, safetensors};
 use tch_transformers::{Error, Result};
 
-/// A directory with the weights of BERT's committed case and a vocabulary of letters.
+/// A directory with the weights of a committed case and a vocabulary of letters.
 struct Directory(PathBuf);
 
 impl Directory {
     fn new(name: &str) -> Self {
+        Self::of("bert/feature-extraction", name)
+    }
+
+    /// With the weights of another case.
+    fn of(case: &str, name: &str) -> Self {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pipeline").join(name);
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
-        let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/bert/feature-extraction");
+        let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases").join(case);
         for file in ["config.json", "weights.json"] {
             fs::copy(case.join(file), path.join(file)).unwrap();
         }
@@ -179,7 +187,42 @@ fn bad_calls_are_typed_errors() {
     directory.write("tokenizer_config.json", json!({}));
     let unpadded = directory.load().unwrap();
     assert!(unpadded.embed(&["a", "b"], 8).is_ok());
-    assert!(matches!(unpadded.embed(&["a", "b c"], 8), Err(Error::Tokenizer(_))));
+    let alone = unpadded.embed(&["b c"], 8).unwrap();
+    assert!(
+        close(&unpadded.embed(&["a", "b c", "d e"], 8).unwrap().narrow(0, 1, 1), &alone),
+        "equally long texts only"
+    );
+    let none = Options { batch_size: 0, ..Options::default() };
+    assert!(matches!(FeatureExtraction::from_pretrained(&directory.0, &none), Err(Error::Input { .. })));
+}
+
+#[test]
+fn a_task_by_its_name_speaks_json_and_tells_how_far_it_is() {
+    let directory = Directory::new("json");
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let progress = Some(Progress::new({
+        let told = told.clone();
+        move |done, all| told.lock().unwrap().push((done, all))
+    }));
+    let options = Options { batch_size: 2, progress, ..Options::default() };
+    let pipeline = pipeline::load("feature-extraction", &directory.0, &options).unwrap();
+    assert_eq!(pipeline.task(), "feature-extraction");
+    let texts = [json!("a"), json!("b c d"), json!("e")];
+    let results = pipeline.run(&texts, &serde_json::Map::new()).unwrap();
+    assert_eq!(*told.lock().unwrap(), [(2, 3), (3, 3)]);
+    let lengths = |result: &Value| (result.as_array().unwrap().len(), result[0].as_array().unwrap().len());
+    assert_eq!(results.iter().map(lengths).collect::<Vec<_>>(), [(1, 3), (1, 5), (1, 3)]);
+    assert_eq!(pipeline.run(&[], &serde_json::Map::new()).unwrap(), [] as [Value; 0]);
+
+    let fails = |inputs: &[Value], settings: Value, names: &str| {
+        let error = pipeline.run(inputs, settings.as_object().unwrap()).unwrap_err().to_string();
+        assert!(error.contains(names), "{error}");
+    };
+    fails(&texts, json!({ "truncation": "perhaps" }), "settings.truncation");
+    fails(&texts, json!({ "top_k": 3 }), "top_k");
+    fails(&[json!("a"), json!(7)], json!({}), "inputs[1]");
+    let error = pipeline::load("juggling", &directory.0, &options).unwrap_err().to_string();
+    assert!(error.contains("juggling") && error.contains("feature-extraction"), "{error}");
 }
 
 #[test]
@@ -237,4 +280,20 @@ fn damage_is_told_by_file() {
         fs::write(&path, whole).unwrap();
     }
     assert!(directory.load().is_ok());
+}
+
+#[test]
+fn decoders_without_padding_classify_texts_one_by_one() {
+    let directory = Directory::of("gpt2/text-classification", "decoder");
+    let config = fs::read_to_string(directory.0.join("config.json")).unwrap();
+    let mut config: Value = serde_json::from_str(&config).unwrap();
+    config["pad_token_id"] = Value::Null;
+    directory.write("config.json", config);
+    let pipeline = TextClassification::from_pretrained(&directory.0, &Options::default()).unwrap();
+    assert_eq!(pipeline.text().batch_size(), 1);
+    let texts = ["a", "b c d", "e"].map(TextInput::from);
+    let all = pipeline.classify(&texts, &Default::default()).unwrap();
+    for (text, labels) in texts.iter().zip(&all) {
+        assert_eq!(pipeline.classify(std::slice::from_ref(text), &Default::default()).unwrap(), [labels.clone()]);
+    }
 }

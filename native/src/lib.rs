@@ -3,7 +3,9 @@
 //! What `tch` lacks and the library needs lives here, each piece with the reason why it is sound.
 
 mod mapped;
+mod matrix;
 mod weight;
 
 pub use mapped::MappedFile;
+pub use matrix::{Matrix, Prepack};
 pub use weight::Weight;

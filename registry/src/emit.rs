@@ -46,9 +46,11 @@ fn row(out: &mut String, roster: &Roster, entry: &Entry) -> fmt::Result {
     writeln!(out, "        ],")?;
     writeln!(out, "        parts: &[")?;
     for part in &entry.parts {
-        let load = format!("load_part::<crate::models::{}>", part.model.value);
+        let (model_type, model) = (&part.model_type.value, &part.model.value);
+        let load = format!("load_part::<crate::models::{model}>");
         let class = format!("Class {{ name: {:?}, tasks: &[], load: {load} }}", part.class.value);
-        writeln!(out, "            Part {{ model_type: {:?}, class: {class} }},", part.model_type.value)?;
+        let config = format!("config_of::<crate::models::{model}>()");
+        writeln!(out, "            Part {{ model_type: {model_type:?}, config: {config}, class: {class} }},")?;
     }
     writeln!(out, "        ],")?;
     writeln!(out, "        cases: &{:?},", roster.case_names(entry))?;

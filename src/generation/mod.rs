@@ -1,24 +1,40 @@
 //! Generation of tokens: what is generated, and what changes the scores that tokens are chosen by.
 
+mod assisted;
+mod beams;
+mod caching;
+mod candidates;
 mod config;
 mod decoding;
+mod generator;
+mod guidance;
 mod options;
+mod prefix;
 pub mod processors;
+mod reading;
 mod sampling;
+mod search;
+mod stop_strings;
 mod stopping;
+mod text;
+#[cfg(test)]
+mod watched;
 
 use std::ops::ControlFlow;
 
 use tch::Tensor;
 
-use crate::error::catch;
-use crate::{Error, Inputs, Model, Result};
+use crate::{Inputs, Model, Result};
 
-pub use config::GenerationConfig;
-use decoding::Decoding;
-pub(crate) use decoding::ids_name;
+pub use caching::CacheImplementation;
+pub use candidates::{Assistance, AssistantSchedule};
+pub use config::{EarlyStopping, GenerationConfig};
+pub use generator::{Generated, Generator};
 pub use options::GenerationOptions;
+pub use prefix::Prefix;
 pub use sampling::Sampler;
+pub use stop_strings::{StopStrings, TokenTexts};
+pub(crate) use text::ids_name;
 
 /// What one step of a generation has added.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +60,7 @@ impl Model {
     /// `pad_token_id` of the configuration, or the first end token. int64, on the model's device.
     ///
     /// # Errors
-    /// [`Error::Input`] when the class does not generate, or as [`Model::forward`].
+    /// [`Error::Input`](crate::Error::Input) when the class does not generate, or as [`Model::forward`].
     pub fn generate(&self, inputs: &Inputs, options: &GenerationOptions) -> Result<Tensor> {
         let pad_token_id = self.config().get("pad_token_id").and_then(serde_json::Value::as_i64);
         self.generate_with(inputs, &GenerationConfig { pad_token_id, ..options.into() }, 0)
@@ -53,12 +69,13 @@ impl Model {
     /// Continues a prompt as `config` says; drawn tokens are those of the [`Sampler`] of `seed`.
     ///
     /// Inputs and result are those of [`Model::generate`]; with `num_return_sequences` every row of the prompt stands
-    /// in the result as often, one copy after another.
+    /// in the result as often, one copy after another; with beams, the best first.
     ///
     /// # Errors
-    /// As [`Model::generate`], and [`Error::Input`] for a setting outside its range or that does not fit the prompt.
+    /// As [`Model::generate`], and [`Error::Input`](crate::Error::Input) for a setting outside its range or that does
+    /// not fit the prompt.
     pub fn generate_with(&self, inputs: &Inputs, config: &GenerationConfig, seed: u64) -> Result<Tensor> {
-        self.decode(inputs, config, seed, None)
+        Ok(self.generator(config).seed(seed).run(inputs)?.ids)
     }
 
     /// As [`Model::generate_with`], and hands over the tokens of every step as soon as they are known. The generation
@@ -73,33 +90,6 @@ impl Model {
         seed: u64,
         on_step: &mut OnStep<'_>,
     ) -> Result<Tensor> {
-        self.decode(inputs, config, seed, Some(on_step))
-    }
-
-    fn decode(
-        &self,
-        inputs: &Inputs,
-        config: &GenerationConfig,
-        seed: u64,
-        mut on_step: Option<&mut OnStep<'_>>,
-    ) -> Result<Tensor> {
-        let generation = self.generation().ok_or_else(|| {
-            Error::input(
-                "class",
-                format!("`{}` does not generate; load a class with a language model head", self.class()),
-            )
-        })?;
-        let _guard = tch::no_grad_guard();
-        let mut decoding = catch(|| Decoding::start(self, generation, inputs, config, seed))?;
-        // The caller's function stands outside: its panics are none of libtorch's.
-        while !decoding.is_over() {
-            catch(|| decoding.advance())?;
-            if let Some(on_step) = on_step.as_mut()
-                && on_step(&catch(|| decoding.last())?).is_break()
-            {
-                break;
-            }
-        }
-        Ok(decoding.into_ids())
+        Ok(self.generator(config).seed(seed).on_step(on_step).run(inputs)?.ids)
     }
 }

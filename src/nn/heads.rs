@@ -9,7 +9,7 @@ use super::{Activation, Linear, Norm, NormSpec, Passed, Pooling};
 use crate::inputs::{Argument, Dim};
 use crate::model::{Generation, Module};
 use crate::weights::Weights;
-use crate::{Cache, Inputs, Outputs, Result};
+use crate::{Cache, CacheFormula, Inputs, Outputs, Result};
 
 /// The part of a class that all heads of an architecture share.
 pub trait Body: Debug + Send + Sync {
@@ -37,6 +37,16 @@ pub trait Body: Debug + Send + Sync {
     /// As [`Module::renewed_beyond`].
     fn renewed_beyond(&self) -> Option<i64> {
         None
+    }
+
+    /// As [`Module::cache_formula`].
+    fn cache_formula(&self) -> CacheFormula {
+        CacheFormula::default()
+    }
+
+    /// As [`Module::reads_both_ways`].
+    fn reads_both_ways(&self) -> bool {
+        false
     }
 }
 
@@ -119,6 +129,14 @@ impl<B: Body, R: Readout> Module for Headed<B, R> {
 
     fn renewed_beyond(&self) -> Option<i64> {
         self.body.renewed_beyond()
+    }
+
+    fn cache_formula(&self) -> CacheFormula {
+        self.body.cache_formula()
+    }
+
+    fn reads_both_ways(&self) -> bool {
+        self.body.reads_both_ways()
     }
 }
 
@@ -428,8 +446,8 @@ impl Prediction {
     pub fn load(weights: &Weights, spec: PredictionSpec, table: &Weight) -> Self {
         let (vocabulary, decoder) = (spec.vocabulary, weights.at("decoder"));
         let matrix = match spec.tied {
-            true => decoder.weight_tied("weight", table),
-            false => decoder.matrix("weight", &[vocabulary, spec.transform.outputs]),
+            true => decoder.matrix_tied("weight", table),
+            false => decoder.matrix("weight", [vocabulary, spec.transform.outputs]),
         };
         let bias = match (spec.bias, spec.tied) {
             (PredictionBias::None, _) => None,
@@ -444,7 +462,7 @@ impl Prediction {
             }
         };
         let transform = spec.transforms.then(|| Transform::load(weights, spec.transform));
-        Self { transform, decoder: Linear::tied(matrix, bias) }
+        Self { transform, decoder: Linear::of(matrix, bias) }
     }
 
     /// `[…, hidden]` to `[…, vocabulary]`.

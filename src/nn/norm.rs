@@ -110,7 +110,7 @@ impl Norm {
     pub fn load_list(weights: &Weights, spec: NormSpec, heads: i64, size: i64) -> Self {
         let places: Vec<_> = (0..heads).map(|head| format!("norms.{head}")).collect();
         let parts: Vec<_> = places.iter().map(|place| (place.as_str(), size)).collect();
-        let all = |wanted: bool, name: &str| wanted.then(|| weights.fused(&parts, name, &[]));
+        let all = |wanted: bool, name: &str| wanted.then(|| weights.fused(&parts, name));
         Self {
             spec,
             size,

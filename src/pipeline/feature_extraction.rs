@@ -1,27 +1,33 @@
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
 use super::sentence::{self, Pooling, PoolingMode, SentenceModule};
-use crate::error::catch;
-use crate::inputs::Dim;
+use super::text::numbers;
+use super::{Batch, Options, Text, TypedPipeline};
+use crate::auto::{AutoConfig, AutoModel, AutoModelForTextEncoding, Checkpoint};
 use crate::json::read_optional;
 use crate::text::Tokenizer;
-use crate::weights::{LoadOptions, TensorSource};
-use crate::{Error, Model, Result, auto, config};
+use crate::weights::LoadOptions;
+use crate::{Error, Model, Outputs, Result};
 
 /// Texts to vectors: a directory of `sentence-transformers`, or of any text model with a tokenizer.
 ///
 /// With `modules.json` the directory says itself how the vectors of a text's tokens become one; without it, that is
-/// their mean.
+/// their mean. [`FeatureExtraction::tokens`] gives the vectors of the tokens themselves.
 #[derive(Debug)]
 pub struct FeatureExtraction {
-    tokenizer: Tokenizer,
-    model: Model,
+    text: Text,
     modules: Vec<SentenceModule>,
-    unused: Vec<String>,
+}
+
+/// What Python's pipeline can be told.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FeatureExtractionSettings {
+    /// Cut texts to the length that `tokenizer_config.json` allows, where the model has positions for more.
+    pub truncation: bool,
 }
 
 /// `sentence_bert_config.json`.
@@ -33,57 +39,62 @@ struct TransformerConfig {
 }
 
 impl FeatureExtraction {
-    /// Loads the directory: `config.json`, `model.safetensors` and `tokenizer.json`, and where they are there
+    /// As [`FeatureExtraction::from_pretrained`], from a directory.
+    ///
+    /// # Errors
+    /// As [`FeatureExtraction::from_pretrained`].
+    pub fn from_directory(directory: &Path, options: LoadOptions) -> Result<Self> {
+        Self::from_pretrained(directory, &Options { load: options, ..Options::default() })
+    }
+
+    /// Loads a checkpoint: `config.json`, `model.safetensors` and `tokenizer.json`, and where they are there
     /// `tokenizer_config.json`, `sentence_bert_config.json` and `modules.json` with the modules it names.
     ///
     /// Tensors that belong to other classes, such as a language model's head, are passed over; see
-    /// [`FeatureExtraction::unused`].
+    /// [`FeatureExtraction::unused`]. A pooler, whose output is not looked at, may be missing.
     ///
     /// # Errors
     /// A typed error for every file that is missing or damaged, a module that is not supported, and as
     /// [`auto::load`](crate::auto::load).
-    pub fn from_directory(directory: &Path, options: LoadOptions) -> Result<Self> {
-        let (place, modules) = match sentence::modules(directory, options)? {
+    pub fn from_pretrained(checkpoint: impl Into<Checkpoint>, options: &Options) -> Result<Self> {
+        let directory = checkpoint.into().directory()?;
+        let (place, modules) = match sentence::modules(&directory, options.load)? {
             Some((place, modules)) => (directory.join(place), modules),
-            None => (PathBuf::from(directory), vec![SentenceModule::Pooling(Pooling(vec![PoolingMode::Mean]))]),
+            None => (directory, vec![SentenceModule::Pooling(Pooling(vec![PoolingMode::Mean]))]),
         };
         if !modules.iter().any(|module| matches!(module, SentenceModule::Pooling(_))) {
             return Err(Error::config("modules.json", "type", "lists no Pooling"));
         }
-        let model = auto::from_directory(&place, text_class(&place)?, LoadOptions { allow_unused: true, ..options })?;
-        let state: BTreeSet<&str> = model.state().names().collect();
-        let stored = TensorSource::open(&place)?.names();
-        let unused: Vec<_> = stored.into_iter().filter(|name| !state.contains(name.as_str())).collect();
-        if !unused.is_empty() {
-            tracing::info!(class = model.class(), ?unused, "the checkpoint has tensors that the class does not");
-        }
+        let text = Text::without_pooler(&place, text_class(&place)?, options)?;
         let settings: TransformerConfig = read_optional(&place.join("sentence_bert_config.json"))?.unwrap_or_default();
-        let mut tokenizer = Tokenizer::from_directory(&place)?;
-        if let Some(length) = settings.max_seq_length {
-            tokenizer = tokenizer.with_max_length(length)?;
-        }
-        if let Some(limit) = token_limit(&model)? {
-            tokenizer = tokenizer.limited_to(limit)?;
-        }
-        if settings.do_lower_case {
-            tokenizer = tokenizer.lowercased()?;
-        }
-        Ok(Self { tokenizer, model, modules, unused })
+        let text = text.with_tokenizer(|tokenizer| {
+            let tokenizer = match settings.max_seq_length {
+                Some(length) => tokenizer.with_max_length(length)?,
+                None => tokenizer,
+            };
+            if settings.do_lower_case { tokenizer.lowercased() } else { Ok(tokenizer) }
+        })?;
+        Ok(Self { text, modules })
+    }
+
+    /// Tokenizer and model.
+    pub fn text(&self) -> &Text {
+        &self.text
     }
 
     /// The model without the modules after it.
     pub fn model(&self) -> &Model {
-        &self.model
+        self.text.model()
     }
 
     /// The tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
-        &self.tokenizer
+        self.text.tokenizer()
     }
 
     /// Tensors of the checkpoint that the model's class does not have.
     pub fn unused(&self) -> &[String] {
-        &self.unused
+        self.text.unused()
     }
 
     /// One vector per text, `[texts, width]`, float32 on the CPU, in the order of `texts`.
@@ -100,67 +111,56 @@ impl FeatureExtraction {
         if batch_size == 0 {
             return Err(Error::input("batch_size", "is 0; expected at least 1"));
         }
-        let mut encodings: Vec<_> = self.tokenizer.encode(texts)?.into_iter().enumerate().collect();
-        encodings.sort_by_key(|(_, encoding)| std::cmp::Reverse(encoding.len()));
-        let mut rows: Vec<Option<Tensor>> = texts.iter().map(|_| None).collect();
-        for batch in encodings.chunks(batch_size) {
-            let vectors = self.pass(batch.iter().map(|(_, encoding)| encoding.clone()).collect())?;
-            for (row, (index, _)) in batch.iter().enumerate() {
-                rows[*index] = Some(vectors.get(row as i64));
-            }
-        }
-        Ok(Tensor::stack(&rows.into_iter().flatten().collect::<Vec<_>>(), 0))
+        let encodings = self.tokenizer().encode(texts)?;
+        let rows = self.text.each(encodings, batch_size, |batch, outputs| self.pooled(batch, outputs))?;
+        Ok(Tensor::stack(&rows, 0))
     }
 
-    fn pass(&self, encodings: Vec<tokenizers::Encoding>) -> Result<Tensor> {
-        let mut inputs = self.tokenizer.batch(encodings)?;
-        let takes = |name: &str| self.model.arguments().iter().any(|argument| argument.name == name);
-        for name in ["attention_mask", "token_type_ids"] {
-            if !takes(name) {
-                inputs.remove(name);
-            }
-        }
-        let outputs = self.model.forward(&inputs)?;
-        let tokens = outputs.get("last_hidden_state").ok_or_else(|| {
-            let message = format!("`{}` returns no `last_hidden_state` to take vectors from", self.model.class());
-            Error::input("model", message)
-        })?;
-        catch(|| {
-            let mask = match inputs.get("attention_mask") {
-                Some(mask) => mask.to_device(tokens.device()),
-                None => Tensor::ones(&tokens.size()[..2], (Kind::Int64, tokens.device())),
-            };
-            let mut x = tokens.shallow_clone();
-            for module in &self.modules {
-                let _guard = tch::no_grad_guard();
-                x = module.forward(&x, &mask)?;
-            }
-            Ok(x.to_device(Device::Cpu).to_kind(Kind::Float))
+    /// The last hidden state of each text's tokens, special ones included, `[tokens, hidden]` each, float32 on the CPU.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`], and as [`Model::forward`].
+    pub fn tokens(&self, texts: &[&str], settings: &FeatureExtractionSettings) -> Result<Vec<Tensor>> {
+        let encodings = self.tokenizer().encode_cut(texts, self.text.truncation(settings.truncation))?;
+        self.text.rows(encodings, &["last_hidden_state"], |encoding, rows| {
+            Ok(self.text.tokens(encoding, &rows[0]).contiguous())
         })
+    }
+
+    /// One vector for each text of a batch.
+    fn pooled(&self, batch: &Batch, outputs: &Outputs) -> Result<Vec<Tensor>> {
+        let tokens = self.text.output(outputs, "last_hidden_state")?;
+        let mask = batch.mask.to_device(tokens.device());
+        let mut x = tokens.shallow_clone();
+        for module in &self.modules {
+            let _guard = tch::no_grad_guard();
+            x = module.forward(&x, &mask)?;
+        }
+        Ok(x.to_device(Device::Cpu).to_kind(Kind::Float).unbind(0))
+    }
+}
+
+impl TypedPipeline for FeatureExtraction {
+    const TASK: &'static str = "feature-extraction";
+    type Input = String;
+    type Settings = FeatureExtractionSettings;
+    /// `[1][tokens][hidden]`.
+    type Output = [Vec<Vec<f32>>; 1];
+
+    fn call(&self, inputs: &[String], settings: &Self::Settings) -> Result<Vec<Self::Output>> {
+        let texts: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        let vectors = |tokens: &Tensor| Ok([numbers(tokens)?]);
+        self.tokens(&texts, settings)?.iter().map(vectors).collect()
     }
 }
 
 /// The class that reads text: of an encoder-decoder, the encoder alone where there is such a class.
 fn text_class(directory: &Path) -> Result<&'static str> {
-    let config = config::read_json(&directory.join("config.json"))?;
-    let model_type = config::model_type(&config)?;
-    let entry = auto::entry(model_type)?;
-    let encoder = entry.class_for("text-encoding").filter(|_| entry.category == "encoder-decoder");
-    let class = encoder.or_else(|| entry.class_for("feature-extraction"));
-    class.map(|class| class.name).ok_or_else(|| {
-        Error::config(model_type, "model_type", "the architecture has no class for the task `feature-extraction`")
-    })
-}
-
-/// The most tokens that the model takes.
-fn token_limit(model: &Model) -> Result<Option<usize>> {
-    let ids = model.arguments().iter().find(|argument| argument.name == "input_ids").ok_or_else(|| {
-        Error::input("input_ids", format!("is not an argument of `{}`, which reads no text", model.class()))
-    })?;
-    Ok(ids.shape.iter().find_map(|dim| match dim {
-        Dim::AtMost(_, limit) => usize::try_from(*limit).ok(),
-        _ => None,
-    }))
+    let config = AutoConfig::from_pretrained(directory)?;
+    let encoder =
+        (config.entry().category == "encoder-decoder").then(|| AutoModelForTextEncoding::CLASS.class_of(&config));
+    let class = encoder.and_then(Result::ok).map_or_else(|| AutoModel::CLASS.class_of(&config), Ok)?;
+    Ok(class.name)
 }
 
 /// The cosine of the angle between any two rows of `vectors` (`[texts, width]`), `[texts, texts]`.

@@ -167,6 +167,16 @@ impl Tokenizer {
         self.encode_texts(texts, truncation, true)
     }
 
+    /// As [`Tokenizer::encode_cut`], of a text that is split into words already: offsets count from the beginning of
+    /// each word, and no token is of two words.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode_cut`].
+    pub fn encode_words(&self, words: &[String], truncation: Truncation) -> Result<Encoding> {
+        let encoding = self.inner.encode_char_offsets(words, false).map_err(failed)?;
+        self.finish(encoding, None, truncation, true)
+    }
+
     /// The tokens of each pair of texts, special ones included; [`Encoding::get_overflowing`] has the further pieces
     /// of a pair that is cut.
     ///

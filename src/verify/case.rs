@@ -9,11 +9,25 @@ use tch::Tensor;
 
 use super::compare::trace_order;
 use crate::error::catch;
+use crate::generation::ids_name;
+use crate::model::Generation;
 use crate::weights::{TensorSource, is_float, safetensors::SafetensorsFile};
 use crate::{Error, Inputs, Result, config};
 
 /// The file that makes a folder a case.
 const ABOUT: &str = "case.json";
+
+/// Arguments that belong to the tokens of a forward pass, and not to a prompt.
+pub(super) const TEXT: &[&str] = &[
+    "input_ids",
+    "attention_mask",
+    "token_type_ids",
+    "mm_token_type_ids",
+    "position_ids",
+    "decoder_input_ids",
+    "decoder_attention_mask",
+    "mc_token_ids",
+];
 
 /// What `case.json` says.
 #[derive(Debug, Clone, Deserialize)]
@@ -177,6 +191,18 @@ impl Case {
             }
         }
         inputs
+    }
+
+    /// What a class that generates as `generation` says was given for [`Case::decoding`], and how many tokens it added.
+    pub fn prompt(&self, generation: Generation) -> Option<(Inputs, usize)> {
+        let (prompt, generated) = self.decoding.as_ref()?;
+        let encodes_text = matches!(generation, Generation::EncoderDecoder { encodes: "input_ids", .. });
+        let name = if encodes_text { "input_ids" } else { ids_name(generation) };
+        let given = if encodes_text { 1 } else { prompt.size()[1] };
+        let others = self.inputs.iter().filter(|(name, _)| !TEXT.contains(&name.as_str()));
+        let inputs = others.fold(Inputs::new(), |inputs, (name, tensor)| inputs.with(name, tensor.shallow_clone()));
+        let new = usize::try_from(generated.size()[1] - given).unwrap_or(0);
+        Some((inputs.with(name, prompt.shallow_clone()), new))
     }
 
     /// Names of the recorded intermediates.

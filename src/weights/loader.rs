@@ -3,9 +3,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use tch::{Device, Kind, Tensor};
-use tch_transformers_native::Weight;
+use tch_transformers_native::{Matrix, Prepack, Weight};
 
-use super::state::grouped;
+use super::init::{Drawing, Inits};
+use super::state::{Piece, grouped};
 use super::{Layout, LoadReport, NameTable, State, TensorSource, WeightsReport, is_float};
 
 /// Where parameters go and in which form.
@@ -13,21 +14,38 @@ use super::{Layout, LoadReport, NameTable, State, TensorSource, WeightsReport, i
 pub struct LoadOptions {
     /// The device that holds the parameters.
     pub device: Device,
-    /// The floating-point kind that parameters are converted to; `None` is the checkpoint's own: each keeps the kind it
-    /// is stored in, nothing is converted, and the model takes its inputs in the kind of its first parameter by name.
-    ///
-    /// Python's `dtype="auto"` brings all parameters to the one kind that `config.json` names; the two differ for a
-    /// checkpoint that holds several kinds, or another than it says.
+    /// The floating-point kind that parameters are brought to; `None` is the checkpoint's own, as Python's
+    /// `dtype="auto"`: the one that `dtype` (`torch_dtype`) of `config.json` names, else that of the first
+    /// floating-point tensor by name. See [`Dtype`](super::Dtype).
     pub kind: Option<Kind>,
     /// Whether gradients flow into the parameters.
     pub trainable: bool,
     /// Whether tensors that nothing asks for are passed over in silence, such as the heads of another class.
     pub allow_unused: bool,
+    /// Whether parameters that the checkpoint lacks are drawn anew, as Python initialises them, such as the head of a
+    /// model that is to be trained for another task. [`LoadReport::fresh`] names them.
+    pub allow_new_heads: bool,
+    /// Whether parameters that the checkpoint has in another shape are drawn anew, such as a head for other labels.
+    /// [`LoadReport::replaced`] names them.
+    pub ignore_mismatched_sizes: bool,
+    /// Decides, together with its name, what a new parameter is drawn as.
+    pub seed: u64,
+    /// Which matrices are laid out for oneDNN; none of a trainable model.
+    pub prepack: Prepack,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { device: Device::Cpu, kind: Some(Kind::Float), trainable: false, allow_unused: false }
+        Self {
+            device: Device::Cpu,
+            kind: Some(Kind::Float),
+            trainable: false,
+            allow_unused: false,
+            allow_new_heads: false,
+            ignore_mismatched_sizes: false,
+            seed: 0,
+            prepack: Prepack::Auto,
+        }
     }
 }
 
@@ -48,6 +66,11 @@ struct Log {
     applied: BTreeSet<String>,
     converted: BTreeMap<String, (Kind, Kind)>,
     interchangeable: BTreeSet<String>,
+    /// Stored names that were drawn anew; those in `replaced` had another shape.
+    fresh: BTreeSet<String>,
+    replaced: BTreeMap<String, (Vec<i64>, Vec<i64>)>,
+    /// New matrices that follow the common rule.
+    blank: Vec<Tensor>,
     /// Prefixes of names that nothing reads.
     spare: Vec<String>,
     leaves: BTreeMap<String, Tensor>,
@@ -62,6 +85,8 @@ struct Log {
 pub struct Weights {
     loader: Rc<Loader>,
     names: Rc<NameTable>,
+    /// What new parameters are drawn from.
+    inits: Rc<Inits>,
     /// Stored path under which the name table applies.
     scope: String,
     /// Path of blocks within the scope.
@@ -72,8 +97,15 @@ impl Weights {
     /// The root of a checkpoint.
     pub fn new(source: TensorSource, options: LoadOptions) -> Self {
         let available = source.names().into_iter().collect();
+        let options = LoadOptions { kind: options.kind.or_else(|| Some(source.own_kind())), ..options };
         let loader = Loader { source, available, options, log: RefCell::default() };
-        Self { loader: Rc::new(loader), names: Rc::default(), scope: String::new(), path: String::new() }
+        Self {
+            loader: Rc::new(loader),
+            names: Rc::default(),
+            inits: Rc::default(),
+            scope: String::new(),
+            path: String::new(),
+        }
     }
 
     /// A checkpoint without any tensor: tells what an architecture expects.
@@ -94,6 +126,20 @@ impl Weights {
     /// From here on, block names are translated by `names`.
     pub fn named(&self, names: NameTable) -> Self {
         Self { scope: self.stored_path(), names: Rc::new(names), path: String::new(), ..self.clone() }
+    }
+
+    /// From here on, new parameters are drawn as `inits` says.
+    pub fn drawn_as(&self, inits: Inits) -> Self {
+        Self { inits: Rc::new(inits), ..self.clone() }
+    }
+
+    /// Fills `row` of `table` with zeros where it was drawn anew and its architecture has no rule of its own for it: the
+    /// vector of padding.
+    pub fn clear_if_new(&self, table: &Tensor, row: i64) {
+        let log = self.loader.log.borrow();
+        if log.blank.iter().any(|fresh| fresh.data_ptr() == table.data_ptr()) {
+            tch::no_grad(|| drop(table.get(row).fill_(0.0)));
+        }
     }
 
     /// The first of `places` (stored paths below this one) that the checkpoint has anything under.
@@ -155,7 +201,7 @@ impl Weights {
     pub fn tensor(&self, name: &str, shape: &[i64]) -> Tensor {
         let (stored, layout) = self.resolve(name);
         let tensor = self.read(&stored, layout, shape);
-        self.keep(&stored, layout, &tensor);
+        self.keep(&stored, layout, Piece::from(&tensor));
         tensor
     }
 
@@ -165,46 +211,91 @@ impl Weights {
         self.has(name).then(|| self.tensor(name, shape))
     }
 
-    /// The parameter `name` of `shape`, as [`Weights::weight`], for matrices that vectors are multiplied with.
-    pub fn matrix(&self, name: &str, shape: &[i64]) -> Weight {
+    /// The matrix `name`, `[outputs, inputs]`, that vectors are multiplied with.
+    pub fn matrix(&self, name: &str, [outputs, inputs]: [i64; 2]) -> Matrix {
         let (stored, layout) = self.resolve(name);
-        let mut tensor = self.read(&stored, layout, shape);
-        if shape.len() == 2 && self.by_columns() && self.loader.log.borrow().report.is_usable() {
-            tensor = tensor.tr().contiguous().tr();
+        let tensor = self.read(&stored, layout, &[outputs, inputs]);
+        let matrix = self.laid_out(&tensor);
+        self.keep(&stored, layout, Piece::of(&matrix, 0, outputs));
+        matrix
+    }
+
+    /// The matrix `name`, or `other` as [`Weights::weight_tied`] has it.
+    pub fn matrix_tied(&self, name: &str, other: &Weight) -> Matrix {
+        self.laid_out(&self.weight_tied(name, other))
+    }
+
+    /// The `count` matrices of the stack `name`, `[count, outputs, inputs]`, or `[count, inputs, outputs]` where they are
+    /// `transposed`; each `[outputs, inputs]`.
+    pub fn matrices(&self, name: &str, count: i64, [outputs, inputs]: [i64; 2], transposed: bool) -> Vec<Matrix> {
+        let shape = if transposed { [count, inputs, outputs] } else { [count, outputs, inputs] };
+        let (stored, layout) = self.resolve(name);
+        let stack = self.read(&stored, layout, &shape);
+        let matrix = |matrix: Tensor| self.laid_out(&if transposed { matrix.tr() } else { matrix });
+        let matrices: Vec<Matrix> = stack.unbind(0).into_iter().map(matrix).collect();
+        if matrices.iter().all(Matrix::is_prepacked) {
+            for (index, matrix) in (0..).zip(&matrices) {
+                self.keep_at(&stored, layout, index, Piece::Stacked(matrix.clone(), transposed));
+            }
+        } else {
+            self.keep(&stored, layout, Piece::from(&stack));
         }
-        self.keep(&stored, layout, &tensor);
-        Weight::new(tensor)
+        matrices
     }
 
-    /// Whether matrices lie in memory column by column: on the CPU, a single vector is multiplied with such a matrix at
-    /// the speed of memory, which the other order falls short of by half. For many vectors the order makes no difference.
-    fn by_columns(&self) -> bool {
-        self.loader.options.device == Device::Cpu && !self.loader.options.trainable
+    /// `matrix` as vectors are multiplied with it.
+    pub fn laid_out(&self, matrix: &Tensor) -> Matrix {
+        Matrix::new(matrix, self.prepack())
     }
 
-    /// Several parameters as one: `parts` are `(path, rows)`, laid one after the other in rows of shape `rest`.
+    fn prepack(&self) -> Prepack {
+        if self.loader.options.trainable { Prepack::Never } else { self.loader.options.prepack }
+    }
+
+    /// Several vectors as one: `parts` are `(path, length)`, laid one after the other.
     ///
     /// Each part stays a parameter of its own in the checkpoint.
-    pub fn fused(&self, parts: &[(&str, i64)], name: &str, rest: &[i64]) -> Weight {
+    pub fn fused(&self, parts: &[(&str, i64)], name: &str) -> Weight {
         let parts: Vec<_> = parts.iter().map(|(path, rows)| (*path, *rows, true)).collect();
-        self.fused_some(&parts, name, rest)
+        self.fused_some(&parts, name)
     }
 
-    /// As [`Weights::fused`], with zeros for the parts that do not exist: `(path, rows, exists)` each.
-    pub fn fused_some(&self, parts: &[(&str, i64, bool)], name: &str, rest: &[i64]) -> Weight {
-        if let [(path, rows, true)] = parts {
-            let shape = [&[*rows][..], rest].concat();
-            return self.at(path).matrix(name, &shape);
+    /// As [`Weights::fused`], with zeros for the parts that do not exist: `(path, length, exists)` each.
+    pub fn fused_some(&self, parts: &[(&str, i64, bool)], name: &str) -> Weight {
+        let (tensors, pieces) = self.fuse(parts, name, &[]);
+        let whole = Tensor::cat(&tensors, 0);
+        for FusedPiece { stored, layout, start, rows } in pieces {
+            self.keep(&stored, layout, Piece::from(&whole.narrow(0, start, rows)));
         }
+        Weight::new(whole)
+    }
+
+    /// Several matrices on the same `inputs` as one: `parts` are `(path, outputs)`, their rows one after the other.
+    ///
+    /// Each part stays a parameter of its own in the checkpoint.
+    pub fn fused_matrix(&self, parts: &[(&str, i64)], name: &str, inputs: i64) -> Matrix {
+        if let [(path, outputs)] = parts {
+            return self.at(path).matrix(name, [*outputs, inputs]);
+        }
+        let parts: Vec<_> = parts.iter().map(|(path, rows)| (*path, *rows, true)).collect();
+        let (tensors, pieces) = self.fuse(&parts, name, &[inputs]);
+        let matrix = Matrix::of_parts(tensors, self.prepack());
+        for FusedPiece { stored, layout, start, rows } in pieces {
+            self.keep(&stored, layout, Piece::of(&matrix, start, rows));
+        }
+        matrix
+    }
+
+    fn fuse(&self, parts: &[(&str, i64, bool)], name: &str, rest: &[i64]) -> (Vec<Tensor>, Vec<FusedPiece>) {
         let mut tensors: Vec<Tensor> = Vec::with_capacity(parts.len());
-        let mut kept = Vec::with_capacity(parts.len());
+        let mut pieces = Vec::with_capacity(parts.len());
         let mut start = 0;
         for (path, rows, exists) in parts {
             let shape = [&[*rows][..], rest].concat();
             tensors.push(if *exists {
                 let (stored, layout) = self.at(path).resolve(name);
                 let tensor = self.read(&stored, layout, &shape);
-                kept.push((stored, layout, start, *rows));
+                pieces.push(FusedPiece { stored, layout, start, rows: *rows });
                 tensor
             } else {
                 let kind = tensors.first().map_or(self.loader.options.kind.unwrap_or(Kind::Float), Tensor::kind);
@@ -214,18 +305,11 @@ impl Weights {
         }
         if !self.loader.log.borrow().report.is_usable() {
             // Loading has failed already: whatever a wrong configuration asks for is not allocated.
-            return Weight::new(
-                Tensor::zeros([0i64; 0], (Kind::Float, self.device())).expand([&[start], rest].concat(), false),
-            );
+            let shape = [&[start], rest].concat();
+            let placeholder = Tensor::zeros([0i64; 0], (Kind::Float, self.device())).expand(shape, false);
+            return (vec![placeholder], Vec::new());
         }
-        let whole = match rest {
-            [_] if self.by_columns() => Tensor::cat(&tensors.iter().map(Tensor::tr).collect::<Vec<_>>(), 1).tr(),
-            _ => Tensor::cat(&tensors, 0),
-        };
-        for (stored, layout, start, rows) in kept {
-            self.keep(&stored, layout, &whole.narrow(0, start, rows));
-        }
-        Weight::new(whole)
+        (tensors, pieces)
     }
 
     /// The parameter `name`, or `other` where the checkpoint lacks it or holds a copy of `other`.
@@ -241,7 +325,7 @@ impl Weights {
         if own.equal(other) {
             return other.clone();
         }
-        self.keep(&stored, layout, &own);
+        self.keep(&stored, layout, Piece::from(&own));
         Weight::new(own)
     }
 
@@ -307,10 +391,16 @@ impl Weights {
         report.mis_shaped.dedup();
         let applied = std::mem::take(&mut log.applied);
         let known = log.used.intersection(&self.loader.available);
-        let passed_over = known.filter(|name| !applied.contains(*name)).cloned().collect();
+        let told = |name: &&String| !applied.contains(*name) && !log.replaced.contains_key(*name);
+        let passed_over = known.filter(told).cloned().collect();
         let converted = std::mem::take(&mut log.converted);
         let converted = converted.into_iter().map(|(name, (from, to))| (name, from, to)).collect();
-        let report = LoadReport { applied: applied.into_iter().collect(), converted, passed_over, fit: report };
+        let replaced = std::mem::take(&mut log.replaced);
+        let fresh = std::mem::take(&mut log.fresh);
+        let fresh = fresh.into_iter().filter(|name| !replaced.contains_key(name)).collect();
+        let replaced = replaced.into_iter().map(|(name, (expected, found))| (name, expected, found)).collect();
+        let applied = applied.into_iter().collect();
+        let report = LoadReport { applied, converted, passed_over, fresh, replaced, fit: report };
         (report, std::mem::take(&mut log.state))
     }
 
@@ -373,9 +463,16 @@ impl Weights {
             if spare {
                 return placeholder();
             }
+            if options.allow_new_heads {
+                return self.fresh(&mut log, stored, shape, kind);
+            }
             log.report.missing.push((stored.to_owned(), shape.to_vec()));
             return placeholder();
         };
+        if found != shape && options.ignore_mismatched_sizes {
+            log.replaced.insert(stored.to_owned(), (shape.to_vec(), found));
+            return self.fresh(&mut log, stored, shape, kind);
+        }
         if found != shape {
             log.report.mis_shaped.push((stored.to_owned(), shape.to_vec(), found));
             return placeholder();
@@ -399,29 +496,62 @@ impl Weights {
         if from != to {
             log.converted.insert(stored.to_owned(), (from, to));
         }
-        let tensor = tensor.to_device(options.device).to_kind(to);
-        let tensor = if options.trainable { tensor.detach().set_requires_grad(true) } else { tensor };
-        if options.trainable {
-            log.leaves.insert(stored.to_owned(), tensor.shallow_clone());
-            log.state.add(stored, 0, (1, false), &tensor);
+        self.settled(&mut log, stored, tensor.to_device(options.device).to_kind(to))
+    }
+
+    /// A tensor that the checkpoint lacks, drawn as its architecture has it.
+    fn fresh(&self, log: &mut Log, stored: &str, shape: &[i64], kind: Option<Kind>) -> Tensor {
+        let LoadOptions { device, seed, .. } = self.loader.options;
+        let drawing = Drawing { seed, name: stored, shape, known: &log.expected };
+        let (init, common) = self.inits.of(stored, shape.len());
+        let tensor = drawing.values(init).to_kind(kind.unwrap_or(Kind::Float)).to_device(device);
+        log.fresh.insert(stored.to_owned());
+        if common && shape.len() == 2 {
+            log.blank.push(tensor.shallow_clone());
         }
+        self.settled(log, stored, tensor)
+    }
+
+    /// `tensor` as the parameter of that name: of a trainable model, a leaf that gradients reach.
+    fn settled(&self, log: &mut Log, stored: &str, tensor: Tensor) -> Tensor {
+        if !self.loader.options.trainable {
+            return tensor;
+        }
+        let tensor = tensor.detach().set_requires_grad(true);
+        log.leaves.insert(stored.to_owned(), tensor.shallow_clone());
+        log.state.add(stored, 0, (1, false), Piece::from(&tensor));
         tensor
     }
 
     /// Remembers the parameter under its stored name.
     ///
     /// A trainable model remembers the stored tensors themselves, which are the leaves that gradients reach.
-    fn keep(&self, stored: &str, layout: Layout, tensor: &Tensor) {
-        if self.loader.options.trainable || !self.loader.available.contains(stored) {
+    fn keep(&self, stored: &str, layout: Layout, piece: Piece) {
+        let start = if let Layout::Rows { start, .. } = layout { start } else { 0 };
+        self.keep_at(stored, layout, start, piece);
+    }
+
+    /// As [`Weights::keep`], where the piece's first row is `start`.
+    fn keep_at(&self, stored: &str, layout: Layout, start: i64, piece: Piece) {
+        let mut log = self.loader.log.borrow_mut();
+        if self.loader.options.trainable || !(self.loader.available.contains(stored) || log.fresh.contains(stored)) {
             return;
         }
-        let (start, groups, transposed) = match layout {
-            Layout::Plain | Layout::Wide | Layout::Precise => (0, 1, false),
-            Layout::Transposed => (0, 1, true),
-            Layout::Rows { start, groups, transposed, .. } => (start, groups, transposed),
+        let form = match layout {
+            Layout::Plain | Layout::Wide | Layout::Precise => (1, false),
+            Layout::Transposed => (1, true),
+            Layout::Rows { groups, transposed, .. } => (groups, transposed),
         };
-        self.loader.log.borrow_mut().state.add(stored, start, (groups, transposed), tensor);
+        log.state.add(stored, start, form, piece);
     }
+}
+
+/// A part of fused parameters: its name in the checkpoint, how it lies there, and its rows in the whole.
+struct FusedPiece {
+    stored: String,
+    layout: Layout,
+    start: i64,
+    rows: i64,
 }
 
 fn join(path: &str, segment: &str) -> String {

@@ -1,5 +1,7 @@
 //! Loading parameters by name: what the modules ask for, what the checkpoint has, and a report of both.
 
+mod dtype;
+mod init;
 mod loader;
 mod names;
 mod pickle;
@@ -11,6 +13,9 @@ mod shards;
 mod source;
 mod state;
 
+pub use dtype::Dtype;
+pub(crate) use dtype::kind_in_config;
+pub use init::{Init, Inits};
 pub use loader::{LoadOptions, Weights};
 pub use names::{Layout, NameTable};
 pub use pickle::TorchFile;
@@ -24,6 +29,7 @@ pub use source::TensorSource;
 pub use state::State;
 
 use tch::Kind;
+pub use tch_transformers_native::Prepack;
 
 /// The kind that Python calls `name` (`float32`, `bfloat16`, `int64`, …).
 pub fn kind_of(name: &str) -> Option<Kind> {

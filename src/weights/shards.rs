@@ -91,6 +91,11 @@ impl Shards {
         self.places.keys().cloned().collect()
     }
 
+    /// The names in the first file, sorted.
+    pub(super) fn names_in_first(&self) -> Vec<String> {
+        self.files.first().map(|file| file.names()).unwrap_or_default()
+    }
+
     /// The shape of a tensor, or `None` where there is no such name.
     pub fn shape(&self, name: &str) -> Option<Vec<i64>> {
         self.holder(name)?.shape(name)

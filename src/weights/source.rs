@@ -5,6 +5,7 @@ use std::path::Path;
 
 use tch::{Kind, Tensor};
 
+use super::is_float;
 use super::pickle::TorchFile;
 use super::safetensors::SafetensorsFile;
 use super::seeded::SeededTensors;
@@ -68,6 +69,11 @@ impl TensorSource {
         }
     }
 
+    /// Whether there is no tensor at all.
+    pub fn is_empty(&self) -> bool {
+        self.names().is_empty()
+    }
+
     /// The shape of a tensor, or `None` where there is no such name.
     pub fn shape(&self, name: &str) -> Option<Vec<i64>> {
         match self {
@@ -88,6 +94,16 @@ impl TensorSource {
             Self::Seeded(seeded) => seeded.kind(name),
             Self::Memory(tensors) => tensors.get(name).map(Tensor::kind),
         }
+    }
+
+    /// The kind of the first floating-point tensor (by name, in the first file), which Python takes for that of all;
+    /// `Float` where there is none.
+    pub fn own_kind(&self) -> Kind {
+        let names = match self {
+            Self::Sharded(shards) => shards.names_in_first(),
+            _ => self.names(),
+        };
+        names.iter().filter_map(|name| self.kind(name)).find(|kind| is_float(*kind)).unwrap_or(Kind::Float)
     }
 
     /// Reads a tensor as it is stored, on the CPU.

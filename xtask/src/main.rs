@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod cargo;
+mod config;
 mod doctor;
 mod elf;
 mod fetch;
@@ -71,6 +72,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Print the .cargo/config.toml of a project elsewhere that depends on this one
+    Config,
     /// Print what is found on this machine, what is amiss, and the command that mends it
     Doctor,
     /// Make reference cases with Python transformers, in the virtual environment .reference
@@ -132,6 +135,10 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Bench { libtorch, against: None, args } => cargo::bench(&root, libtorch.flavour(), &args),
         Command::Bench { libtorch, against: Some(Peer::Python), args } => {
             cargo::bench_against_python(&root, libtorch.flavour(), &args)
+        }
+        Command::Config => {
+            print!("{}", config::text(&root)?);
+            Ok(ExitCode::SUCCESS)
         }
         Command::Doctor => Ok(doctor::doctor(&root)),
         Command::Reference { args } => reference::run(&root, &args),

@@ -1,4 +1,4 @@
-use tch_transformers_native::Weight;
+use tch_transformers_native::{Matrix, Weight};
 
 use super::Seq2seqSpec;
 use crate::model::{Generation, Module};
@@ -42,11 +42,11 @@ fn body(spec: &Seq2seqSpec, weights: &Weights, places: &[&str]) -> TextBody {
 }
 
 /// The matrix of the head `name` over the vocabulary: `tied`, or one of its own with `rows`.
-fn vocabulary(weights: &Weights, name: &str, tied: Option<Weight>, rows: [i64; 2]) -> Weight {
+fn vocabulary(weights: &Weights, name: &str, tied: Option<Weight>, rows: [i64; 2]) -> Matrix {
     let head = weights.at(name);
     match tied {
-        Some(table) => head.weight_tied("weight", &table),
-        None => head.matrix("weight", &rows),
+        Some(table) => head.matrix_tied("weight", &table),
+        None => head.matrix("weight", rows),
     }
 }
 
@@ -64,7 +64,7 @@ impl Class for tasks::Text2textGeneration {
         let table = vocabulary(weights, spec.head, tied, [rows, spec.decoder.width]);
         let stored = |_| weights.tensor_if_stored("final_logits_bias", &[1, rows]);
         let bias = spec.logits_bias.then_some(()).and_then(stored);
-        let head = NextToken(Linear::tied(table, bias.map(|bias| Weight::new(bias.squeeze_dim(0)))));
+        let head = NextToken(Linear::of(table, bias.map(|bias| Weight::new(bias.squeeze_dim(0)))));
         match spec.start_token {
             Some(start) => {
                 Box::new(Headed::generating(body, head, Generation::EncoderDecoder { start, encodes: "input_ids" }))
@@ -115,5 +115,5 @@ pub fn alone(spec: SideSpec, weights: &Weights, name: &str, rows: Option<[i64; 2
     let tied = rows.is_none().then(|| decoder.table());
     let table = vocabulary(weights, name, tied, rows.unwrap_or(shape));
     let body = DecoderAlone::new(decoder, source);
-    Box::new(Headed::generating(body, NextToken(Linear::tied(table, None)), Generation::DecoderOnly))
+    Box::new(Headed::generating(body, NextToken(Linear::of(table, None)), Generation::DecoderOnly))
 }

@@ -22,7 +22,7 @@ use crate::nn::{
     MlpSpec, MoeSpec, Norm, NormSpec, Placement, Stack, StackSpec, real_among,
 };
 use crate::weights::{NameTable, Weights};
-use crate::{Cache, Error, Inputs, Result};
+use crate::{Cache, CacheFormula, Error, Inputs, Result};
 
 /// What a decoder is made of; a pure function of its configuration.
 ///
@@ -336,7 +336,16 @@ impl DecoderBody {
         };
         let views = seen.into_iter().map(view).collect();
         let padding = spec.pad_token.filter(|_| spec.frozen_padding);
-        Self { token: token.with_padding(padding), position, projections, embedding_norm, stack, views, kinds, spec }
+        Self {
+            token: token.with_padding(&weights, padding),
+            position,
+            projections,
+            embedding_norm,
+            stack,
+            views,
+            kinds,
+            spec,
+        }
     }
 
     /// The spec that the body was built from.
@@ -353,11 +362,11 @@ impl DecoderBody {
     fn lm_head(&self, weights: &Weights) -> Linear {
         let head = weights.having("weight", self.spec.names.lm_head);
         let shape = [self.spec.vocab_size, self.spec.token_width];
-        let table = match self.spec.lm_head.tied {
-            true => head.weight_tied("weight", &self.token.table()),
-            false => head.matrix("weight", &shape),
+        let matrix = match self.spec.lm_head.tied {
+            true => head.matrix_tied("weight", &self.token.table()),
+            false => head.matrix("weight", shape),
         };
-        Linear::tied(table, head.weight_if(self.spec.lm_head.bias, "bias", &shape[..1]))
+        Linear::of(matrix, head.weight_if(self.spec.lm_head.bias, "bias", &shape[..1]))
     }
 
     /// The table of tokens.
@@ -433,8 +442,18 @@ impl DecoderBody {
         }))
     }
 
-    /// What each kind of layer sees of `tokens` tokens after `past`.
-    fn contexts(&self, inputs: &Inputs, x: &Tensor, past: i64) -> Result<Context> {
+    /// How many keys the cache holds for each kind of layer.
+    fn held(&self, cache: Option<&mut Cache>) -> Vec<i64> {
+        let Some(cache) = cache else { return vec![0; self.views.len()] };
+        for (index, window) in self.spec.layers.iter().map(|layer| layer.window).enumerate() {
+            window.into_iter().for_each(|window| cache.slide(index, window));
+        }
+        let first = |view| self.kinds.iter().position(|kind| *kind == view);
+        (0..self.views.len()).map(|view| first(view).map_or(0, |layer| cache.layer(layer).past.len())).collect()
+    }
+
+    /// What each kind of layer sees of the tokens `x` after `past`, of whose keys it has `held`.
+    fn contexts(&self, inputs: &Inputs, x: &Tensor, past: i64, held: &[i64]) -> Result<Context> {
         let (tokens, device) = (x.size()[1], x.device());
         let attention_mask = inputs.get("attention_mask");
         let positions = match inputs.get("position_ids") {
@@ -444,18 +463,21 @@ impl DecoderBody {
         let asked = inputs.flag("output_router_logits").and_then(serde_json::Value::as_bool);
         let router_logits = self.spec.router_logits.is_some_and(|default| asked.unwrap_or(default));
         let alibi = self.spec.alibi.map(|alibi| alibi.bias(attention_mask, past + tokens, x));
-        let context = |view: &View| {
+        let context = |(view, held): (&View, &i64)| {
+            let keys = held + tokens;
+            let attention_mask = attention_mask.map(|mask| mask.narrow(1, past - held, keys));
+            let attention_mask = attention_mask.as_ref();
             let mut context = match view {
                 View::Sequence => Context::new(Mask::None, inputs).with_real(real_among(attention_mask, tokens)),
                 View::Attention { window, rope } => {
                     let memory = inputs.get("encoder_hidden_states").map(Tensor::shallow_clone);
                     let mask = match self.spec.causal {
-                        true => Mask::causal(attention_mask, tokens, past, *window, x),
-                        false => Mask::near(attention_mask, tokens, past, *window, x),
+                        true => Mask::causal(attention_mask, tokens, *held, *window, x),
+                        false => Mask::near(attention_mask, tokens, *held, *window, x),
                     };
                     // For models that put images between the tokens: those of one see each other.
                     let mask = match inputs.get("block_sequence_ids") {
-                        Some(blocks) => mask.with_blocks(blocks, attention_mask, past),
+                        Some(blocks) => mask.with_blocks(blocks, attention_mask, *held),
                         None => mask,
                     };
                     let memory_mask = Mask::padding(inputs.get("encoder_attention_mask"));
@@ -468,11 +490,11 @@ impl DecoderBody {
             };
             context.router_logits = router_logits;
             match &alibi {
-                Some(bias) => context.with_masked_bias(bias, tokens, past + tokens),
+                Some(bias) => context.with_masked_bias(&bias.narrow(-1, past - held, keys), tokens, keys),
                 None => context,
             }
         };
-        Context::by_layer(self.views.iter().map(context), &self.kinds)
+        Context::by_layer(self.views.iter().zip(held).map(context), &self.kinds)
             .ok_or_else(|| Error::input("input_ids", "the model has no layers"))
     }
 }
@@ -507,10 +529,12 @@ impl Body for DecoderBody {
         arguments
     }
 
-    fn run(&self, inputs: &Inputs, cache: Option<&mut Cache>) -> Result<Features> {
+    fn run(&self, inputs: &Inputs, mut cache: Option<&mut Cache>) -> Result<Features> {
         let past = cache.as_ref().map_or(0, |cache| cache.len());
         let x = self.enter(inputs, past)?;
-        let context = self.contexts(inputs, &x, past)?;
+        Cache::check_room(cache.as_deref(), x.size()[1])?;
+        let held = self.held(cache.as_deref_mut());
+        let context = self.contexts(inputs, &x, past, &held)?;
         let mut passed = self.stack.forward(x, &context, cache);
         if let Some((_, project_out)) = &self.projections {
             passed.last = project_out.forward(&passed.last);
@@ -533,5 +557,13 @@ impl Body for DecoderBody {
 
     fn renewed_beyond(&self) -> Option<i64> {
         self.spec.renewed_beyond
+    }
+
+    fn cache_formula(&self) -> CacheFormula {
+        let mut layers = self.stack.cached();
+        for (layer, spec) in layers.iter_mut().zip(&self.spec.layers) {
+            layer.window = spec.window;
+        }
+        CacheFormula { layers, encoded: 0 }
     }
 }

@@ -47,7 +47,7 @@ use crate::model::{Generation, Module};
 use crate::nn::Linear;
 use crate::nn::heads::{Bare, Body, Features, Headed};
 use crate::weights::Weights;
-use crate::{Cache, Error, Inputs, Outputs, Result, auto};
+use crate::{Cache, CacheFormula, Error, Inputs, Outputs, Result, auto};
 
 /// What makes features of images, video or audio.
 pub trait Source: Debug + Send + Sync {
@@ -184,13 +184,14 @@ impl Multimodal {
     /// `tied` and there is none, the table of token vectors; logits approach `softcap` where there is such a bound.
     pub fn generating(self, weights: &Weights, names: &[&str], tied: bool, softcap: Option<f64>) -> Box<dyn Module> {
         let table = &self.text.table;
+        let vocabulary = table.size().first().copied().unwrap_or(0);
         let stored = names.iter().find(|name| weights.has(name));
         let matrix = match (tied, stored) {
-            (true, None) => table.clone(),
-            (true, Some(name)) => weights.weight_tied(name, table),
-            (false, stored) => weights.matrix(stored.or(names.first()).unwrap_or(&""), &table.size()),
+            (true, None) => weights.laid_out(table),
+            (true, Some(name)) => weights.matrix_tied(name, table),
+            (false, stored) => weights.matrix(stored.or(names.first()).unwrap_or(&""), [vocabulary, self.text.width]),
         };
-        let head = Vocabulary::new(Linear::tied(matrix, None), softcap);
+        let head = Vocabulary::new(Linear::of(matrix, None), softcap);
         Box::new(Headed::generating(self, head, Generation::DecoderOnly))
     }
 
@@ -305,6 +306,14 @@ impl Body for Multimodal {
 
     fn renewed_beyond(&self) -> Option<i64> {
         self.text.module.renewed_beyond()
+    }
+
+    fn cache_formula(&self) -> CacheFormula {
+        self.text.module.cache_formula()
+    }
+
+    fn reads_both_ways(&self) -> bool {
+        self.mask != MaskRule::Text
     }
 }
 

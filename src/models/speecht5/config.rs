@@ -1,15 +1,12 @@
-use crate::config::{divides, positive, same_length};
-use crate::models::wav2vec2::FeatureNorm;
-use crate::nn::Activation;
+use crate::config::{divides, positive};
+use crate::models::wav2vec2::RawAudioConfig;
 use crate::{Error, Result};
 
 crate::config! {
     /// Configuration of [`SpeechT5`](super::SpeechT5).
-    pub struct SpeechT5Config("speecht5") {
+    pub struct SpeechT5Config("speecht5"): RawAudioConfig {
         /// Tokens in the vocabulary.
         vocab_size: i64 = 81,
-        /// Width of the hidden states.
-        hidden_size: i64 = 768,
         /// Layers of the encoder.
         encoder_layers: i64 = 12,
         /// Attention heads per layer of the encoder.
@@ -22,32 +19,8 @@ crate::config! {
         decoder_ffn_dim: i64 = 3072,
         /// Attention heads per layer of the decoder.
         decoder_attention_heads: i64 = 12,
-        /// Activation of the feed-forward layers.
-        hidden_act: Activation = Activation::Gelu,
-        /// Added to variances in the transformer.
-        layer_norm_eps: f64 = 1e-5,
         /// Whether the vectors of the text decoder's tokens are multiplied by the root of their width.
         scale_embedding: bool = false,
-        /// Normalisation of the convolutions over raw audio.
-        feat_extract_norm: FeatureNorm = FeatureNorm::Group,
-        /// Activation of the convolutions over raw audio.
-        feat_extract_activation: Activation = Activation::Gelu,
-        /// Channels of each convolution over raw audio.
-        conv_dim: Vec<i64> = vec![512; 7],
-        /// Their strides.
-        conv_stride: Vec<i64> = vec![5, 2, 2, 2, 2, 2, 2],
-        /// Their kernels.
-        conv_kernel: Vec<i64> = vec![10, 3, 3, 3, 3, 2, 2],
-        /// Whether they have a bias.
-        conv_bias: bool = false,
-        /// Kernel of the convolution that encodes positions.
-        num_conv_pos_embeddings: i64 = 128,
-        /// Its groups.
-        num_conv_pos_embedding_groups: i64 = 16,
-        /// Share of frames masked in training; a checkpoint has the mask's vector where this or the next is positive.
-        mask_time_prob: f64 = 0.05,
-        /// Share of channels masked in training.
-        mask_feature_prob: f64 = 0.0,
         /// The token of padding. Positions of text and of frames count from it.
         pad_token_id: i64 = 1,
         /// The text decoder's first token.
@@ -84,21 +57,12 @@ crate::config! {
         "encoder_layerdrop",
         "decoder_layerdrop",
         "positional_dropout",
-        "hidden_dropout",
-        "attention_dropout",
-        "activation_dropout",
-        "feat_proj_dropout",
         "apply_spec_augment",
-        "mask_time_length",
-        "mask_time_min_masks",
-        "mask_feature_length",
-        "mask_feature_min_masks",
         "speech_decoder_postnet_dropout",
         "use_guided_attention_loss",
         "guided_attention_loss_num_heads",
         "guided_attention_loss_sigma",
         "guided_attention_loss_scale",
-        "num_feat_extract_layers",
     ]
     aliases: [("num_hidden_layers", "encoder_layers"), ("num_attention_heads", "encoder_attention_heads")]
     validate: validate;
@@ -109,7 +73,6 @@ fn validate(config: &SpeechT5Config) -> Result<()> {
     let width = ("hidden_size", config.hidden_size);
     divides(TYPE, width, ("encoder_attention_heads", config.encoder_attention_heads))?;
     divides(TYPE, width, ("decoder_attention_heads", config.decoder_attention_heads))?;
-    divides(TYPE, width, ("num_conv_pos_embedding_groups", config.num_conv_pos_embedding_groups))?;
     positive(
         TYPE,
         &[
@@ -118,7 +81,6 @@ fn validate(config: &SpeechT5Config) -> Result<()> {
             ("decoder_layers", config.decoder_layers),
             ("encoder_ffn_dim", config.encoder_ffn_dim),
             ("decoder_ffn_dim", config.decoder_ffn_dim),
-            ("num_conv_pos_embeddings", config.num_conv_pos_embeddings),
             ("num_mel_bins", config.num_mel_bins),
             ("speech_decoder_prenet_units", config.speech_decoder_prenet_units),
             ("speaker_embedding_dim", config.speaker_embedding_dim),
@@ -130,8 +92,6 @@ fn validate(config: &SpeechT5Config) -> Result<()> {
             ("encoder_max_relative_position", config.encoder_max_relative_position),
         ],
     )?;
-    let lists = [("conv_stride", &config.conv_stride), ("conv_kernel", &config.conv_kernel)];
-    same_length(TYPE, ("conv_dim", &config.conv_dim), &lists)?;
     let wrong = |field: &str, message: String| Err(Error::config(TYPE, field, message));
     if config.hidden_size < 4 || config.hidden_size % 2 != 0 {
         return wrong("hidden_size", format!("must be even and at least 4 for sinusoids, got {}", config.hidden_size));

@@ -26,7 +26,7 @@ use crate::nn::{
 };
 use crate::tasks;
 use crate::weights::{NameTable, Weights};
-use crate::{Cache, Inputs, Result};
+use crate::{Cache, Inputs, LayerFormula, Result};
 
 /// SpeechT5 (Ao et al., 2021); `transformers.models.speecht5`.
 #[derive(Debug)]
@@ -187,8 +187,13 @@ impl Decoder for SpeechT5Decoder {
         };
         let (new, attention_mask) = (x.size()[1], inputs.get("decoder_attention_mask"));
         covers("decoder_attention_mask", attention_mask, past, new)?;
+        Cache::check_room(cache.as_deref(), new)?;
         let context = Context::new(Mask::causal(attention_mask, new, past, None, &x), inputs);
         Ok(Features::passed(self.stack.forward(x, &Encoded::seen_by(context, encoded), cache)))
+    }
+
+    fn cached(&self) -> Vec<LayerFormula> {
+        self.stack.cached()
     }
 }
 
@@ -237,13 +242,13 @@ impl Head<tasks::AutomaticSpeechRecognition> for SpeechT5 {
         let place = base.at("decoder").named(decoder_names());
         let decoder = TextDecoder::load_named(spec, DecoderNames::BESIDE_ENCODER, &place, None);
         let place = weights.at("text_decoder_postnet");
-        let table = match config.tie_word_embeddings {
-            true => place.weight_tied("lm_head.weight", &decoder.table()),
-            false => place.matrix("lm_head.weight", &[config.vocab_size, config.hidden_size]),
+        let matrix = match config.tie_word_embeddings {
+            true => place.matrix_tied("lm_head.weight", &decoder.table()),
+            false => place.matrix("lm_head.weight", [config.vocab_size, config.hidden_size]),
         };
         let body = EncoderDecoder::new(encoder, decoder, config.hidden_size);
         let generation = Generation::EncoderDecoder { start: config.decoder_start_token_id, encodes: "input_values" };
-        Ok(Box::new(Headed::generating(body, NextToken(Linear::tied(table, None)), generation)))
+        Ok(Box::new(Headed::generating(body, NextToken(Linear::of(matrix, None)), generation)))
     }
 }
 
@@ -266,12 +271,13 @@ mod tests {
     use tch::{Device, Kind};
 
     use super::*;
+    use crate::models::wav2vec2::RawAudioConfig;
     use crate::weights::{LoadOptions, TensorSource};
 
     fn tiny() -> SpeechT5Config {
         SpeechT5Config {
             vocab_size: 7,
-            hidden_size: 8,
+            base: RawAudioConfig { hidden_size: 8, ..RawAudioConfig::default() },
             encoder_layers: 1,
             encoder_attention_heads: 2,
             encoder_ffn_dim: 6,

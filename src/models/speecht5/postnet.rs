@@ -22,7 +22,8 @@ pub struct SpectrogramPostnet {
 impl SpectrogramPostnet {
     /// Loads the postnet from its place.
     pub fn load(config: &SpeechT5Config, weights: &Weights) -> Self {
-        let SpeechT5Config { hidden_size, num_mel_bins: bands, reduction_factor: steps, .. } = *config;
+        let SpeechT5Config { num_mel_bins: bands, reduction_factor: steps, .. } = *config;
+        let hidden_size = config.hidden_size;
         let (count, kernel) = (config.speech_decoder_postnet_layers, config.speech_decoder_postnet_kernel);
         let layer = |index| {
             let channels = |end: bool| if end { bands } else { config.speech_decoder_postnet_units };

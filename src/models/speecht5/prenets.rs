@@ -7,7 +7,7 @@ use tch_transformers_native::Weight;
 
 use super::SpeechT5Config;
 use crate::inputs::{Argument, Dim, Values};
-use crate::models::wav2vec2::{ConvPositions, FeatureEncoder, FeatureSpec, Frames};
+use crate::models::wav2vec2::{ConvPositions, FeatureEncoder, Frames};
 use crate::nn::{Embedding, Growth, Linear, Norm, NormSpec, Sinusoid};
 use crate::weights::Weights;
 use crate::{Error, Inputs, Result};
@@ -60,15 +60,8 @@ impl AudioPrenet {
     /// Loads the prenet from its place.
     pub fn load(config: &SpeechT5Config, weights: &Weights) -> Self {
         let width = config.hidden_size;
-        let spec = FeatureSpec::new(
-            config.feat_extract_norm,
-            &config.conv_dim,
-            (&config.conv_kernel, &config.conv_stride),
-            config.conv_bias,
-            config.feat_extract_activation,
-        );
-        let position = ConvPositions::spec(width, config.num_conv_pos_embeddings, config.num_conv_pos_embedding_groups);
-        if config.mask_time_prob > 0.0 || config.mask_feature_prob > 0.0 {
+        let spec = config.features();
+        if config.masked() {
             // Stands for masked frames, which only training has.
             weights.weight("masked_spec_embed", &[width]);
         }
@@ -79,7 +72,7 @@ impl AudioPrenet {
             features: FeatureEncoder::load(&weights.at("features"), &spec),
             norm: Norm::load(&weights.at("projection_norm"), NormSpec::layer(config.layer_norm_eps), spec.channels()),
             projection: Linear::load(&weights.at("projection"), spec.channels(), width, true),
-            positions: ConvPositions::load(weights, position, config.feat_extract_activation, false),
+            positions: ConvPositions::load(weights, config.positions(), config.feat_extract_activation, false),
             sinusoid: Sinusoid { width, growth: Growth::Closed },
             padding: config.pad_token_id,
         }
@@ -157,7 +150,7 @@ impl TextPrenet {
         Self {
             vocabulary: config.vocab_size,
             most: config.max_text_positions,
-            tokens: tokens.with_padding(Some(config.pad_token_id)),
+            tokens: tokens.with_padding(weights, Some(config.pad_token_id)),
             positions: ScaledPositions::load(weights, config.hidden_size),
         }
     }

@@ -19,7 +19,7 @@ use crate::nn::{
 };
 use crate::tasks;
 use crate::weights::{NameTable, Weights};
-use crate::{Cache, Error, Inputs, Outputs, Result};
+use crate::{Cache, Error, Inputs, LayerFormula, Outputs, Result};
 
 /// T5 (Raffel et al., 2019); `transformers.models.t5`.
 #[derive(Debug)]
@@ -178,9 +178,14 @@ impl Decoder for T5Stack {
         let x = embedded(inputs, "decoder_input_ids", "decoder_inputs_embeds", &self.embedding)?;
         let attention_mask = inputs.get("decoder_attention_mask");
         covers("decoder_attention_mask", attention_mask, past, x.size()[1])?;
+        Cache::check_room(cache.as_deref(), x.size()[1])?;
         let mask = Mask::causal(attention_mask, x.size()[1], past, None, &x);
         let context = Encoded::seen_by(self.context(&x, &mask, past, inputs), encoded);
         Ok(Features::passed(self.stack.forward(x, &context, cache).tied()))
+    }
+
+    fn cached(&self) -> Vec<LayerFormula> {
+        self.stack.cached()
     }
 }
 
@@ -241,9 +246,9 @@ impl Readout for LanguageModel {
 
 impl Head<tasks::Text2textGeneration> for T5 {
     fn load(config: &T5Config, weights: &Weights) -> Result<Box<dyn Module>> {
-        let table = weights.weight_tied("lm_head.weight", &shared(config, weights));
+        let matrix = weights.matrix_tied("lm_head.weight", &shared(config, weights));
         let scale = config.scale_decoder_outputs.then(|| (config.d_model as f64).powf(-0.5));
-        let head = LanguageModel { head: Linear::tied(table, None), scale };
+        let head = LanguageModel { head: Linear::of(matrix, None), scale };
         let body = body(config, weights);
         Ok(match config.decoder_start_token_id {
             Some(start) => {

@@ -1,9 +1,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::{ConvPositions, FeatureSpec};
 use crate::Result;
 use crate::config::{divides, positive, same_length};
-use crate::nn::Activation;
+use crate::nn::{Activation, ConvSpec};
 use crate::proofs::{Kind, Takes};
 
 /// Which convolutions over raw audio are normalised, and how.
@@ -21,18 +22,11 @@ impl Takes for FeatureNorm {
 }
 
 crate::config! {
-    /// What the configurations of speech encoders over raw audio have in common; each architecture derives its own from it.
-    pub struct SpeechConfig("speech") {
-        /// Characters of the CTC head.
-        vocab_size: Option<i64> = Some(32),
+    /// What the configurations of models that read raw audio have in common: convolutions make frames of it, and one
+    /// more convolution encodes their positions.
+    pub struct RawAudioConfig("raw audio") {
         /// Width of the hidden states.
         hidden_size: i64 = 768,
-        /// Number of layers.
-        num_hidden_layers: i64 = 12,
-        /// Attention heads per layer.
-        num_attention_heads: i64 = 12,
-        /// Width of the feed-forward layers.
-        intermediate_size: i64 = 3072,
         /// Activation of the feed-forward layers.
         hidden_act: Activation = Activation::Gelu,
         /// Added to variances in the transformer.
@@ -53,34 +47,76 @@ crate::config! {
         num_conv_pos_embeddings: i64 = 128,
         /// Its groups.
         num_conv_pos_embedding_groups: i64 = 16,
-        /// Whether layers normalise what goes into their sublayers instead of what comes out.
-        do_stable_layer_norm: bool = false,
-        /// Whether `mask_time_indices` has an effect.
-        apply_spec_augment: bool = true,
         /// Share of frames masked in training; the mask's vector exists where this or the next is positive.
         mask_time_prob: f64 = 0.05,
         /// Share of channels masked in training.
         mask_feature_prob: f64 = 0.0,
-        /// Whether the classification heads read a weighted sum of all layers.
-        use_weighted_layer_sum: bool = false,
-        /// Width between the projector and the classifier.
-        classifier_proj_size: i64 = 256,
     }
     ignored: [
         "hidden_dropout",
         "activation_dropout",
         "attention_dropout",
         "feat_proj_dropout",
-        "final_dropout",
-        "layerdrop",
         "mask_time_length",
         "mask_time_min_masks",
         "mask_feature_length",
         "mask_feature_min_masks",
-        "ctc_loss_reduction",
-        "ctc_zero_infinity",
         "num_feat_extract_layers",
     ]
+    validate: |config: &RawAudioConfig| {
+        const TYPE: &str = "raw audio";
+        let groups = ("num_conv_pos_embedding_groups", config.num_conv_pos_embedding_groups);
+        divides(TYPE, ("hidden_size", config.hidden_size), groups)?;
+        positive(TYPE, &[("num_conv_pos_embeddings", config.num_conv_pos_embeddings)])?;
+        let lists = [("conv_stride", &config.conv_stride), ("conv_kernel", &config.conv_kernel)];
+        same_length(TYPE, ("conv_dim", &config.conv_dim), &lists)
+    };
+}
+
+impl RawAudioConfig {
+    /// The convolutions that make frames of raw audio.
+    pub fn features(&self) -> FeatureSpec {
+        FeatureSpec::new(
+            self.feat_extract_norm,
+            &self.conv_dim,
+            (&self.conv_kernel, &self.conv_stride),
+            self.conv_bias,
+            self.feat_extract_activation,
+        )
+    }
+
+    /// The convolution that encodes positions.
+    pub fn positions(&self) -> ConvSpec<1> {
+        ConvPositions::spec(self.hidden_size, self.num_conv_pos_embeddings, self.num_conv_pos_embedding_groups)
+    }
+
+    /// Whether there is a vector that stands for masked frames.
+    pub fn masked(&self) -> bool {
+        self.mask_time_prob > 0.0 || self.mask_feature_prob > 0.0
+    }
+}
+
+crate::config! {
+    /// What the configurations of speech encoders over raw audio have in common; each architecture derives its own from it.
+    pub struct SpeechConfig("speech"): RawAudioConfig {
+        /// Characters of the CTC head.
+        vocab_size: Option<i64> = Some(32),
+        /// Number of layers.
+        num_hidden_layers: i64 = 12,
+        /// Attention heads per layer.
+        num_attention_heads: i64 = 12,
+        /// Width of the feed-forward layers.
+        intermediate_size: i64 = 3072,
+        /// Whether layers normalise what goes into their sublayers instead of what comes out.
+        do_stable_layer_norm: bool = false,
+        /// Whether `mask_time_indices` has an effect.
+        apply_spec_augment: bool = true,
+        /// Whether the classification heads read a weighted sum of all layers.
+        use_weighted_layer_sum: bool = false,
+        /// Width between the projector and the classifier.
+        classifier_proj_size: i64 = 256,
+    }
+    ignored: ["final_dropout", "layerdrop", "ctc_loss_reduction", "ctc_zero_infinity"]
     validate: validate;
 }
 
@@ -146,20 +182,15 @@ fn upgrade(fields: &mut Map<String, Value>, default: &Wav2Vec2Config) -> Result<
 fn validate(config: &SpeechConfig) -> Result<()> {
     const TYPE: &str = "speech";
     divides(TYPE, ("hidden_size", config.hidden_size), ("num_attention_heads", config.num_attention_heads))?;
-    let groups = ("num_conv_pos_embedding_groups", config.num_conv_pos_embedding_groups);
-    divides(TYPE, ("hidden_size", config.hidden_size), groups)?;
     positive(
         TYPE,
         &[
             ("vocab_size", config.vocab_size.unwrap_or(1)),
             ("num_hidden_layers", config.num_hidden_layers),
             ("intermediate_size", config.intermediate_size),
-            ("num_conv_pos_embeddings", config.num_conv_pos_embeddings),
             ("classifier_proj_size", config.classifier_proj_size),
         ],
-    )?;
-    let lists = [("conv_stride", &config.conv_stride), ("conv_kernel", &config.conv_kernel)];
-    same_length(TYPE, ("conv_dim", &config.conv_dim), &lists)
+    )
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ mod hubert;
 mod positions;
 mod pretraining;
 
-pub use config::{FeatureNorm, SpeechConfig, Wav2Vec2Config};
+pub use config::{FeatureNorm, RawAudioConfig, SpeechConfig, Wav2Vec2Config};
 pub use features::{ChannelNorm, FeatureEncoder, FeatureSpec, Frames};
 pub use heads::{ClassifierSpec, XVectorSpec, clip_classifier, ctc, frame_classifier, x_vector};
 pub use hubert::{Hubert, HubertConfig, hubert};
@@ -143,25 +143,15 @@ pub fn plain(name: &'static str, config: &SpeechConfig) -> SpeechSpec {
     };
     SpeechSpec {
         name,
-        features: FeatureSpec::new(
-            config.feat_extract_norm,
-            &config.conv_dim,
-            (&config.conv_kernel, &config.conv_stride),
-            config.conv_bias,
-            config.feat_extract_activation,
-        ),
+        features: config.features(),
         projection_norm: Some(norm),
         hidden: config.hidden_size,
-        position: ConvPositions::spec(
-            config.hidden_size,
-            config.num_conv_pos_embeddings,
-            config.num_conv_pos_embedding_groups,
-        ),
+        position: config.positions(),
         position_norm: false,
         position_activation: config.feat_extract_activation,
         input_norm: (!stable).then_some(norm),
         stack: StackSpec { layers: vec![layer; config.num_hidden_layers as usize], final_norm: stable.then_some(norm) },
-        masked: config.mask_time_prob > 0.0 || config.mask_feature_prob > 0.0,
+        masked: config.masked(),
         augment: config.apply_spec_augment,
         adapter: None,
     }

@@ -5,7 +5,6 @@ mod config;
 pub use config::WhisperConfig;
 
 use tch::{Kind, Tensor};
-use tch_transformers_native::Weight;
 
 use super::seq2seq::{
     DecoderAlone, DecoderNames, Encoder, EncoderDecoder, PositionSpec, SideSpec, TextDecoder, bart_layer_names,
@@ -193,11 +192,11 @@ fn encoder(config: &WhisperConfig, weights: &Weights) -> FrameEncoder {
 
 /// The language model's head, which has the table of the decoder's tokens unless the configuration says otherwise.
 fn output(config: &WhisperConfig, weights: &Weights, decoder: &TextDecoder) -> NextToken {
-    let table: Weight = match config.tie_word_embeddings {
-        true => weights.weight_tied("proj_out.weight", &decoder.table()),
-        false => weights.matrix("proj_out.weight", &[config.vocab_size, config.d_model]),
+    let matrix = match config.tie_word_embeddings {
+        true => weights.matrix_tied("proj_out.weight", &decoder.table()),
+        false => weights.matrix("proj_out.weight", [config.vocab_size, config.d_model]),
     };
-    NextToken(Linear::tied(table, None))
+    NextToken(Linear::of(matrix, None))
 }
 
 impl Head<tasks::FeatureExtraction> for Whisper {
@@ -219,7 +218,8 @@ impl Head<tasks::TextGeneration> for Whisper {
     fn load(config: &WhisperConfig, weights: &Weights) -> Result<Box<dyn Module>> {
         let base = weights.either(&["model", ""]);
         base.ignore_below("encoder");
-        let decoder = decoder(config, &base, DecoderNames::ALONE.placed("position_ids"));
+        // Its arguments have no positions, so that those of padding count when it generates.
+        let decoder = decoder(config, &base, DecoderNames::ALONE);
         let head = output(config, weights, &decoder);
         let body = DecoderAlone::new(decoder, config.d_model).unmasked("encoder_outputs");
         Ok(Box::new(Headed::generating(body, head, Generation::DecoderOnly)))

@@ -79,16 +79,14 @@ fn stacked_name(spec: MlpSpec) -> &'static str {
     if spec.gated { "gate_up" } else { "up" }
 }
 
-/// The networks of a stack, each a view of it.
+/// The networks of a stack.
 fn stacked(weights: &Weights, spec: MlpSpec, count: i64, transposed: bool) -> Vec<Mlp> {
     let MlpSpec { hidden, intermediate, gated, bias, .. } = spec;
     let linears = |name: &str, inputs: i64, outputs: i64| -> Vec<Linear> {
-        let shape = if transposed { [count, inputs, outputs] } else { [count, outputs, inputs] };
-        let matrices = weights.tensor(name, &shape).unbind(0);
-        let matrices = matrices.into_iter().map(|matrix| if transposed { matrix.tr() } else { matrix });
+        let matrices = weights.matrices(name, count, [outputs, inputs], transposed);
         let biases = bias.then(|| weights.tensor(&format!("{name}_bias"), &[count, outputs]).unbind(0));
         let mut biases = biases.into_iter().flatten();
-        matrices.map(|matrix| Linear::tied(Weight::new(matrix), biases.next().map(Weight::new))).collect()
+        matrices.into_iter().map(|matrix| Linear::of(matrix, biases.next().map(Weight::new))).collect()
     };
     let up = linears(stacked_name(spec), hidden, if gated { 2 * intermediate } else { intermediate });
     let down = linears("down", intermediate, hidden);

@@ -5,41 +5,23 @@ use tch::{Kind, Tensor};
 use super::padding::{dims_named, named};
 use crate::generation::ids_name;
 use crate::model::Generation;
+use crate::verify::case::TEXT;
 use crate::verify::compare::{Comparison, Difference, compare};
 use crate::verify::{Outcome, Status, Subject, checks::Check};
 use crate::{Cache, GenerationOptions, Inputs, Model, Outputs, Result};
 
-/// Arguments that belong to the tokens of a forward pass, and not to a prompt.
-const TEXT: &[&str] = &[
-    "input_ids",
-    "attention_mask",
-    "token_type_ids",
-    "mm_token_type_ids",
-    "position_ids",
-    "decoder_input_ids",
-    "decoder_attention_mask",
-    "mc_token_ids",
-];
-
 /// Greedy decoding of the prompt gives Python's ids, every one of them.
 pub fn generate(subject: &Subject) -> Result<Outcome> {
-    let Some((prompt, expected)) = &subject.case.decoding else {
+    let Some((_, expected)) = &subject.case.decoding else {
         return Outcome::skipped("the case shows no greedy decoding");
     };
     let model = subject.model()?;
-    let Some(generation) = model.generation() else {
+    let Some((prompt, max_new_tokens)) = model.generation().and_then(|generation| subject.case.prompt(generation))
+    else {
         return Ok(Outcome::of(Status::Failed, format!("`{}` does not generate", model.class())));
     };
-    let text = matches!(generation, Generation::EncoderDecoder { encodes: "input_ids", .. });
-    let name = if text { "input_ids" } else { ids_name(generation) };
-    let others = subject.case.inputs.iter().filter(|(name, _)| !TEXT.contains(&name.as_str()));
-    let inputs = others.fold(Inputs::new(), |inputs, (name, tensor)| inputs.with(name, tensor.shallow_clone()));
-    let given = if text { 1 } else { prompt.size()[1] };
-    let options = GenerationOptions {
-        max_new_tokens: usize::try_from(expected.size()[1] - given).unwrap_or(0),
-        ..GenerationOptions::default()
-    };
-    let generated = model.generate(&inputs.with(name, prompt.shallow_clone()), &options)?;
+    let options = GenerationOptions { max_new_tokens, ..GenerationOptions::default() };
+    let generated = model.generate(&prompt, &options)?;
     let generated = generated.to_device(tch::Device::Cpu);
     let expected = expected.to_kind(Kind::Int64);
     if generated.size() == expected.size() && generated.equal(&expected) {

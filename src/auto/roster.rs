@@ -1,15 +1,9 @@
-//! The roster, and loading by what `config.json` says.
-
-use std::path::Path;
-
 use serde_json::Value;
-use tch::Kind;
 
-use crate::config::{self, ModelConfig};
-use crate::error::catch;
-use crate::model::{Architecture, Head, Model, Module, Part as PartOf};
+use crate::config::ModelConfig;
+use crate::model::{Architecture, Head, Module, Part as PartOf};
 use crate::tasks::Task;
-use crate::weights::{LoadOptions, LoadReport, TensorSource, Weights};
+use crate::weights::Weights;
 use crate::{Error, Result};
 
 /// One architecture of the roster.
@@ -65,6 +59,8 @@ pub struct Class {
 pub struct Part {
     /// Its `model_type`.
     pub model_type: &'static str,
+    /// Its configuration.
+    pub config: ConfigFns,
     /// Its class.
     pub class: Class,
 }
@@ -132,8 +128,7 @@ fn parse_config<C: ModelConfig>(json: &Value) -> Result<Value> {
 /// # Errors
 /// [`Error::UnknownModelType`] with the nearest names.
 pub fn entry(model_type: &str) -> Result<&'static Entry> {
-    let owns =
-        |entry: &&Entry| entry.model_type == model_type || entry.parts.iter().any(|part| part.model_type == model_type);
+    let owns = |entry: &&Entry| entry.model_type == model_type || entry.part(model_type).is_some();
     roster().iter().find(owns).ok_or_else(|| Error::UnknownModelType {
         name: model_type.to_owned(),
         nearest: nearest(model_type, roster().iter().map(|entry| entry.model_type)),
@@ -157,6 +152,11 @@ impl Entry {
         })
     }
 
+    /// The part whose `model_type` is `name`.
+    pub fn part(&self, name: &str) -> Option<&'static Part> {
+        self.parts.iter().find(|part| part.model_type == name)
+    }
+
     /// The class that serves `task`.
     pub fn class_for(&self, task: &str) -> Option<&'static Class> {
         self.classes.iter().find(|class| class.tasks.contains(&task))
@@ -170,72 +170,6 @@ pub fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Vec<Stri
     scored.sort_by(|left, right| right.0.total_cmp(&left.0));
     scored.dedup();
     scored.into_iter().take(3).map(|(_, known)| known.to_owned()).collect()
-}
-
-/// Loads `class` of the architecture that `config` names, with tensors from `source`.
-///
-/// # Errors
-/// A typed error for every way in which the configuration or the weights do not fit; see [`Error`]. Tensors that
-/// nothing asks for are an error too, unless `options` says otherwise.
-pub fn load(config: Value, class: &str, source: TensorSource, options: LoadOptions) -> Result<Model> {
-    load_with_report(config, class, source, options).map(|(model, _)| model)
-}
-
-/// As [`load`], with what became of every tensor: applied, converted, passed over, and with
-/// [`LoadOptions::allow_unused`] unused.
-///
-/// # Errors
-/// As [`load`]: tensors that are missing, mis-shaped or damaged are in the report of [`Error::Weights`].
-pub fn load_with_report(
-    config: Value,
-    class: &str,
-    source: TensorSource,
-    options: LoadOptions,
-) -> Result<(Model, LoadReport)> {
-    let class = entry(config::model_type(&config)?)?.class(class)?;
-    catch(|| {
-        let weights = Weights::new(source, options);
-        let module = (class.load)(&config, &weights)?;
-        let (report, state) = weights.finish_with_report();
-        if !(report.fit.is_clean() || options.allow_unused && report.fit.is_usable()) {
-            return Err(Error::Weights(Box::new(report.fit)));
-        }
-        let kind = options.kind.or_else(|| state.kind()).unwrap_or(Kind::Float);
-        let model = Model::new(class, config, module, state, (options.device, kind, options.trainable));
-        Ok((model, report))
-    })
-}
-
-/// Loads `class` from the folder of a checkpoint: `config.json` and its weights, as [`TensorSource::open`] finds them.
-///
-/// # Errors
-/// As [`load`], and when a file is missing or damaged.
-pub fn from_directory(directory: &Path, class: &str, options: LoadOptions) -> Result<Model> {
-    from_directory_with_report(directory, class, options).map(|(model, _)| model)
-}
-
-/// As [`from_directory`], with what became of every tensor; see [`load_with_report`].
-///
-/// # Errors
-/// As [`from_directory`].
-pub fn from_directory_with_report(directory: &Path, class: &str, options: LoadOptions) -> Result<(Model, LoadReport)> {
-    let config = config::read_json(&directory.join("config.json"))?;
-    load_with_report(config, class, TensorSource::open(directory)?, options)
-}
-
-/// Builds the model that `config` (the configuration of a part, with its `model_type`) names, for `task`, as a part
-/// of another model: any architecture of the roster can take the place.
-///
-/// # Errors
-/// When the roster has no such architecture, or not for `task`.
-pub fn part(config: &Value, task: &str, weights: &Weights) -> Result<Box<dyn Module>> {
-    let model_type = config::model_type(config)?;
-    let entry = entry(model_type)?;
-    let own = entry.parts.iter().find(|part| part.model_type == model_type).map(|part| &part.class);
-    let class = own.or_else(|| entry.class_for(task)).ok_or_else(|| {
-        Error::config(model_type, "model_type", format!("the architecture has no class for the task `{task}`"))
-    })?;
-    (class.load)(config, weights)
 }
 
 /// All entries, sorted by `model_type`.
