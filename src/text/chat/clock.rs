@@ -48,7 +48,7 @@ mod tests {
     #[test]
     fn directives_are_those_of_python() {
         let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(1_722_000_000);
-        let written = |format| strftime(noon, format);
+        let written = |format: &str| strftime(noon, format);
         assert_eq!(written("%B %-d, %Y"), "July 26, 2024");
         assert_eq!(written("%d %b %y %% %j %f %Z|%z"), "26 Jul 24 % 208 000000 |");
         assert_eq!(written("é %Q %"), "é %Q %");
