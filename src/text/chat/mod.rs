@@ -38,6 +38,10 @@ const BYTES: usize = 64 << 20;
 /// `break` and `continue`, `tojson` escapes no HTML, values print as in Python, `raise_exception` and `strftime_now`
 /// are there, and so are the tokens with a role, `tools` and `documents`. What Jinja's sandbox forbids, such as
 /// changing a list, is an error here too.
+///
+/// What templates of models do not use is not all there: formatting by `%`, a plus before a number, `varargs` of macros
+/// and the filter `truncate` are errors. A comparison of values of different types and a loop over `none`, which are
+/// errors in Python, are none here; and `x.items` without a call is the field of that name, not the method.
 #[derive(Debug, Clone)]
 pub struct ChatTemplate {
     sources: Arc<BTreeMap<String, String>>,
