@@ -100,6 +100,9 @@ pub enum Error {
     /// A tokenizer could not be read or failed on a text.
     #[error("tokenizer: {0}")]
     Tokenizer(String),
+    /// A conversation did not become text.
+    #[error("chat template: {0}")]
+    ChatTemplate(crate::text::ChatTemplateError),
     /// A checkpoint could not be had from the hub.
     #[error("{0}")]
     Hub(Box<HubError>),

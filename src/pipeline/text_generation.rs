@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::generating::Writer;
 use super::{Options, Text, TypedPipeline};
 use crate::auto::{AutoModelForCausalLM, Checkpoint};
-use crate::text::{Side, Strategy, TextStreamer, Truncation};
+use crate::text::{Side, Strategy, Streamer, Truncation};
 use crate::{Error, Result};
 
 /// Texts continued: any checkpoint with a head for language modelling.
@@ -120,7 +120,7 @@ impl TextGeneration {
             ));
         }
         let skip = settings.skip_special_tokens.unwrap_or(true);
-        let mut streamer = TextStreamer::new(self.writer.text.tokenizer(), skip);
+        let mut streamer = Streamer::new(self.writer.text.tokenizer(), skip);
         let mut give = |piece: String| if piece.is_empty() { ControlFlow::Continue(()) } else { on_piece(&piece) };
         let mut on_token = |token| Ok(give(streamer.push(token)?));
         self.writer.write(self.encoded(&[prompt], settings)?, &config, settings.seed, Some(&mut on_token))?;
