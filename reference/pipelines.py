@@ -86,6 +86,11 @@ PROMPTS = [
     "Montréal, 日本 and 😀",
     "Two\nlines",
 ]
+CHATS = [
+    [{"role": "user", "content": "Where do I live?"}],
+    [{"role": "system", "content": "Be brief."}, {"role": "user", "content": " Who wrote the book? 😀 "}],
+    [{"role": "user", "content": "The capital of France?"}, {"role": "assistant", "content": "It is"}],
+]
 BERT, ROBERTA, DEBERTA = "bert", "roberta", "deberta-v2"
 TWO = "{} is about {}."
 
@@ -176,6 +181,9 @@ def runs(task: str) -> Iterator[Run]:
         yield "gpt2", PROMPTS[:3], greedy | {"repetition_penalty": 1.7, "no_repeat_ngram_size": 2}, {}
         yield "gpt2", PROMPTS[:3], greedy | {"prefix": "He was born. ", "max_length": 30}, {}
         yield "gpt2", PROMPTS[:3], greedy | {"skip_special_tokens": False, "suppress_tokens": [5]}, {}
+        yield "gpt2", CHATS, greedy | {"max_new_tokens": 7}, {}
+        yield "gpt2", CHATS[:2], greedy | {"max_new_tokens": 4, "return_full_text": False}, {}
+        yield "gpt2", CHATS[2:], greedy | {"max_new_tokens": 4, "continue_final_message": False}, {}
     if task == "text2text-generation":
         yield "t5", PROMPTS, {}, {}
         yield "t5", PROMPTS[:4], {"max_new_tokens": 20, "num_beams": 3, "num_return_sequences": 3}, {}

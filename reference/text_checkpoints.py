@@ -141,6 +141,10 @@ def labelled(labels: list[str]) -> dict[str, Any]:
 WIDER = {"classifier.weight": (-0.8, 0.8), "qa_outputs.weight": (-0.8, 0.8)}
 SEEDS = {"roberta": 3}
 
+CHAT = (
+    "{{ bos_token }}{% for message in messages %}{{ message.role | upper }}: {{ message.content | trim }}{{ eos_token }}\n"
+    "{% endfor %}{% if add_generation_prompt %}ASSISTANT: {% endif %}"
+)
 # What generation_config.json says.
 GENERATION: dict[str, dict[str, Any]] = {
     "gpt2": {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2, "max_new_tokens": 14},
@@ -272,6 +276,8 @@ def make(name: str, out: Path) -> None:
     (folder / "tokenizer.json").write_text(compact(json.loads(tokenizer.to_str())) + "\n")
     if name in GENERATION:
         (folder / "generation_config.json").write_text(json.dumps(GENERATION[name], indent=1) + "\n")
+    if name == "gpt2":
+        settings["chat_template"] = CHAT
     settings = {"tokenizer_class": tokenizer_class, "model_max_length": longest} | settings
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1) + "\n")
     sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}

@@ -64,6 +64,29 @@ fn question_answering() {
 }
 
 #[test]
+fn text_generation() {
+    assert_eq!(
+        example("text_generation", &made("gpt2"), &["Der schnelle braune Fuchs"]),
+        ["Der schnelle braune Fuchsxrau".to_owned() + &" was".repeat(10)]
+    );
+}
+
+#[test]
+fn chat() {
+    let answer = example("chat", &made("gpt2"), &["Where do I live?"]);
+    assert_eq!(answer, ["\u{FFFD}\u{FFFD}\u{FFFD}\u{FFFD}\u{FFFD}\u{FFFD}22$$$$"]);
+}
+
+#[test]
+fn texts_of_texts() {
+    let texts = ["The capital of France", "ok"];
+    assert_eq!(example("text2text_generation", &made("t5"), &texts), ["q''''''''''", &"es".repeat(11)]);
+    assert_eq!(example("summarization", &made("t5"), &texts), ["qj W''''''''", &"es".repeat(11)]);
+    let translated = example("translation", &made("t5"), &["en", "de", texts[0], texts[1]]);
+    assert_eq!(translated, ["qjjjjjjj", &"es".repeat(7)]);
+}
+
+#[test]
 fn feature_extraction_with_a_real_checkpoint() {
     let Some(checkpoint) = minilm::checkpoint() else { return };
     let sentences = ["The cat sits outside.", "A feline is resting in the garden.", "How do I reset my password?"];

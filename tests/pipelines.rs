@@ -299,5 +299,8 @@ fn settings_of_generation_that_do_not_fit_are_refused_by_name() {
     }
     let options = Options::default();
     assert!(matches!(TextGeneration::from_pretrained(data.join("t5"), &options), Err(Error::NoClassForTask { .. })));
+    let silent = pipeline::load("text-generation", data.join("gpt2"), &options).unwrap();
+    let nobody = silent.run(&[json!([])], &Map::new()).unwrap_err().to_string();
+    assert!(nobody.contains("messages"), "{nobody}");
     assert!(pipeline::load("summarization", data.join("gpt2"), &options).is_err());
 }

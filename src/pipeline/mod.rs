@@ -29,7 +29,7 @@ pub use sentence::{Pooling, PoolingMode};
 pub use task::{Pipeline, TypedPipeline, load, tasks};
 pub use text::{Batch, Text};
 pub use text_classification::{Labelled, TextClassification, TextClassificationSettings, TextInput, TopK};
-pub use text_generation::{TextGeneration, TextGenerationSettings, Written};
+pub use text_generation::{Continued, Prompt, TextGeneration, TextGenerationSettings, Written};
 pub use text_to_text::{
     AnyText, InAnotherLanguage, Summarization, Summary, Text2TextGeneration, TextToText, TextToTextSettings,
     Translation, Wording, WrittenText,

@@ -6,13 +6,25 @@ use serde_json::{Map, Value, json};
 use super::generating::Writer;
 use super::{Options, Text, TypedPipeline};
 use crate::auto::{AutoModelForCausalLM, Checkpoint};
-use crate::text::{Side, Strategy, Streamer, Truncation};
+use crate::text::{ChatOptions, ChatTemplate, ChatTemplateError, Message, Side, Strategy, Streamer, Truncation};
 use crate::{Error, Result};
 
 /// Texts continued: any checkpoint with a head for language modelling.
 #[derive(Debug)]
 pub struct TextGeneration {
     writer: Writer,
+    /// What makes texts of conversations, where the checkpoint has it.
+    template: Option<ChatTemplate>,
+}
+
+/// What is continued: a text, or a conversation.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum Prompt {
+    /// A text.
+    Text(String),
+    /// Messages, the last of which is answered or, where it is the model's own, continued.
+    Chat(Vec<Message>),
 }
 
 /// The arguments of a call.
@@ -27,6 +39,12 @@ pub struct TextGenerationSettings {
     pub add_special_tokens: Option<bool>,
     /// Whether special tokens are left out of what is returned; so they are unless this is false.
     pub skip_special_tokens: Option<bool>,
+    /// Of conversations: whether the last message is continued instead of answered; so it is where it is the model's own.
+    pub continue_final_message: Option<bool>,
+    /// Of conversations: what the model may call, as JSON schemas.
+    pub tools: Option<Vec<Value>>,
+    /// Of conversations: what the model may look things up in.
+    pub documents: Option<Vec<Map<String, Value>>>,
     /// Where what is drawn begins.
     pub seed: u64,
     /// The settings of the generation, by their names in [`GenerationConfig`](crate::GenerationConfig), over those of the
@@ -43,6 +61,9 @@ impl Default for TextGenerationSettings {
             prefix: String::new(),
             add_special_tokens: None,
             skip_special_tokens: None,
+            continue_final_message: None,
+            tools: None,
+            documents: None,
             seed: 0,
             generation: Map::new(),
         }
@@ -65,6 +86,19 @@ pub struct Written {
     pub generated_text: String,
 }
 
+/// What is written for a [`Prompt`], as Python's pipeline returns it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Continued {
+    /// A text.
+    Text(Written),
+    /// The conversation with the answer.
+    Chat {
+        /// All messages.
+        generated_text: Vec<Message>,
+    },
+}
+
 impl TextGeneration {
     /// Loads a checkpoint.
     ///
@@ -73,9 +107,14 @@ impl TextGeneration {
     pub fn from_pretrained(checkpoint: impl Into<Checkpoint>, options: &Options) -> Result<Self> {
         let defaults = [("max_new_tokens", json!(256)), ("do_sample", json!(true)), ("temperature", json!(0.7))];
         let defaults = defaults.map(|(name, value)| (name.to_owned(), value)).into_iter().collect();
-        let mut writer = Writer::from_pretrained(AutoModelForCausalLM::CLASS, checkpoint, options, defaults)?;
+        let directory = checkpoint.into().directory()?;
+        let mut writer = Writer::from_pretrained(AutoModelForCausalLM::CLASS, &directory, options, defaults)?;
         writer.text = writer.text.with_tokenizer(|tokenizer| Ok(tokenizer.padded_on(Side::Left)))?;
-        Ok(Self { writer })
+        let template = match ChatTemplate::from_directory(&directory) {
+            Err(Error::ChatTemplate(ChatTemplateError::Missing { .. })) => None,
+            template => Some(template?),
+        };
+        Ok(Self { writer, template })
     }
 
     /// Tokenizer and model.
@@ -99,6 +138,47 @@ impl TextGeneration {
             rows.into_iter().map(|row| Ok(Written { generated_text: before.to_owned() + &decoded(row)? })).collect()
         };
         std::iter::zip(prompts, rows).map(text).collect()
+    }
+
+    /// The model's answer to a conversation, or the continuation of its last message, as often as
+    /// `num_return_sequences` says.
+    ///
+    /// # Errors
+    /// As [`TextGeneration::generate`], and as [`ChatTemplate::render`]; where the checkpoint has no template,
+    /// [`Error::Input`].
+    pub fn chat(&self, messages: &[Message], settings: &TextGenerationSettings) -> Result<Vec<String>> {
+        let text = self.rendered(messages, settings)?;
+        let written = self.generate(&[&text], &as_it_is(settings))?;
+        Ok(written.into_iter().flatten().map(|written| written.generated_text).collect())
+    }
+
+    /// As [`TextGeneration::stream`], for the answer to a conversation.
+    ///
+    /// # Errors
+    /// As [`TextGeneration::chat`] and [`TextGeneration::stream`].
+    pub fn stream_chat(
+        &self,
+        messages: &[Message],
+        settings: &TextGenerationSettings,
+        on_piece: impl FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<()> {
+        self.stream(&self.rendered(messages, settings)?, &as_it_is(settings), on_piece)
+    }
+
+    /// The text of a conversation.
+    fn rendered(&self, messages: &[Message], settings: &TextGenerationSettings) -> Result<String> {
+        let template = self.template.as_ref().ok_or_else(|| {
+            Error::input("messages", "cannot be continued: the checkpoint has no chat template; give a text instead")
+        })?;
+        let continues = continues(messages, settings);
+        let options = ChatOptions {
+            add_generation_prompt: !continues,
+            continue_final_message: continues,
+            tools: settings.tools.clone(),
+            documents: settings.documents.clone(),
+            ..ChatOptions::default()
+        };
+        template.render(messages, &options)
     }
 
     /// One prompt continued; `on_piece` is given what is written as soon as it stands for good, word by word, and ends
@@ -141,11 +221,62 @@ impl TextGeneration {
 
 impl TypedPipeline for TextGeneration {
     const TASK: &'static str = "text-generation";
-    type Input = String;
+    type Input = Prompt;
     type Settings = TextGenerationSettings;
-    type Output = Vec<Written>;
+    type Output = Vec<Continued>;
 
-    fn call(&self, inputs: &[String], settings: &Self::Settings) -> Result<Vec<Vec<Written>>> {
-        self.generate(&inputs.iter().map(String::as_str).collect::<Vec<_>>(), settings)
+    fn call(&self, inputs: &[Prompt], settings: &Self::Settings) -> Result<Vec<Vec<Continued>>> {
+        let texts: Vec<&str> = inputs
+            .iter()
+            .filter_map(|input| if let Prompt::Text(text) = input { Some(&**text) } else { None })
+            .collect();
+        let mut written = match texts.is_empty() {
+            true => Vec::new(),
+            false => self.generate(&texts, settings)?,
+        }
+        .into_iter();
+        let full = settings.return_full_text.unwrap_or(true);
+        let mut result = |input: &Prompt| match input {
+            Prompt::Text(_) => Ok(written.next().unwrap_or_default().into_iter().map(Continued::Text).collect()),
+            Prompt::Chat(messages) => {
+                let answers = self.chat(messages, settings)?.into_iter();
+                Ok(answers
+                    .map(|answer| match full {
+                        true => Continued::Chat { generated_text: answered(messages, answer, settings) },
+                        false => Continued::Text(Written { generated_text: answer }),
+                    })
+                    .collect())
+            }
+        };
+        inputs.iter().map(&mut result).collect()
+    }
+}
+
+/// Whether the last message is continued.
+fn continues(messages: &[Message], settings: &TextGenerationSettings) -> bool {
+    let own = || messages.last().is_some_and(|message| message.role() == "assistant");
+    settings.continue_final_message.unwrap_or_else(own)
+}
+
+/// `messages` with the model's answer.
+fn answered(messages: &[Message], answer: String, settings: &TextGenerationSettings) -> Vec<Message> {
+    let mut messages = messages.to_vec();
+    match messages.last_mut() {
+        Some(last) if continues(std::slice::from_ref(last), settings) => {
+            let content = last.text().unwrap_or_default().to_owned() + &answer;
+            *last = last.clone().with("content", content);
+        }
+        _ => messages.push(Message::assistant(answer)),
+    }
+    messages
+}
+
+/// `settings` for a text that a template has made: it has its special tokens already, and only the answer is returned.
+fn as_it_is(settings: &TextGenerationSettings) -> TextGenerationSettings {
+    TextGenerationSettings {
+        prefix: String::new(),
+        add_special_tokens: Some(false),
+        return_full_text: Some(false),
+        ..settings.clone()
     }
 }

@@ -8,8 +8,9 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 use tch_transformers::GenerationConfig;
 use tch_transformers::pipeline::{
-    TextGeneration, TextGenerationSettings, TextToText, TextToTextSettings, Wording, WrittenText,
+    Continued, Prompt, TextGeneration, TextGenerationSettings, TextToText, TextToTextSettings, Wording, WrittenText,
 };
+use tch_transformers::text::Message;
 
 use super::session::{Common, Session};
 
@@ -88,6 +89,12 @@ pub struct GenerationArguments {
     /// Print only what is written, without the prompt before it
     #[arg(long)]
     new_text: bool,
+    /// Take each text as what a user says, and print the model's answer
+    #[arg(long)]
+    chat: bool,
+    /// What the model is told to be, with --chat
+    #[arg(long, value_name = "TEXT", requires = "chat")]
+    system: Option<String>,
     /// Print words as they are written; so it is on a terminal for one prompt
     #[arg(long, conflicts_with_all = ["json", "num_beams", "num_return_sequences"])]
     stream: bool,
@@ -122,13 +129,38 @@ pub fn generation(arguments: &GenerationArguments) -> Result<()> {
     };
     if arguments.stream || session.is_one_text() && streams(arguments) {
         return session.run(|texts| {
-            texts.iter().try_for_each(|text| streamed(&pipeline, text, &settings, arguments.new_text))?;
+            texts.iter().try_for_each(|text| streamed(&pipeline, text, &settings, arguments))?;
             Ok(vec![String::new(); texts.len()])
         });
     }
-    session.call(&pipeline, &settings, str::to_owned, |_, written| {
-        written.iter().map(|written| written.generated_text.clone() + "\n").collect()
-    })
+    session.call(
+        &pipeline,
+        &settings,
+        |text| arguments.prompt(text),
+        |_, written| written.iter().map(|written| shown(written) + "\n").collect(),
+    )
+}
+
+/// The text of a result; of a conversation, the answer.
+fn shown(written: &Continued) -> String {
+    match written {
+        Continued::Text(written) => written.generated_text.clone(),
+        Continued::Chat { generated_text } => {
+            generated_text.last().and_then(Message::text).unwrap_or_default().to_owned()
+        }
+    }
+}
+
+impl GenerationArguments {
+    /// What is continued for `text`.
+    fn prompt(&self, text: &str) -> Prompt {
+        if self.chat { Prompt::Chat(self.messages(text)) } else { Prompt::Text(text.to_owned()) }
+    }
+
+    fn messages(&self, text: &str) -> Vec<Message> {
+        let system = self.system.iter().map(|text| Message::system(text.as_str()));
+        system.chain([Message::user(text)]).collect()
+    }
 }
 
 /// Whether one prompt is answered word by word without being asked to.
@@ -138,17 +170,26 @@ fn streams(arguments: &GenerationArguments) -> bool {
 }
 
 /// Prints the continuation of `prompt` as it comes.
-fn streamed(pipeline: &TextGeneration, prompt: &str, settings: &TextGenerationSettings, new: bool) -> Result<()> {
+fn streamed(
+    pipeline: &TextGeneration,
+    text: &str,
+    settings: &TextGenerationSettings,
+    arguments: &GenerationArguments,
+) -> Result<()> {
     let mut output = std::io::stdout().lock();
     let mut print = |piece: &str| {
         // A reader that has gone away ends the generation.
         let printed = output.write_all(piece.as_bytes()).and_then(|()| output.flush());
         if printed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
-    if !new && print(prompt).is_break() {
+    if !arguments.new_text && !arguments.chat && print(text).is_break() {
         return Ok(());
     }
-    pipeline.stream(prompt, settings, &mut print).context("the text cannot be continued")?;
+    match arguments.prompt(text) {
+        Prompt::Text(text) => pipeline.stream(&text, settings, &mut print),
+        Prompt::Chat(messages) => pipeline.stream_chat(&messages, settings, &mut print),
+    }
+    .context("the text cannot be continued")?;
     let _ = print("\n");
     Ok(())
 }
