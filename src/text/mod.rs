@@ -1,9 +1,21 @@
 //! Texts to tokens and back: the tokenizer of a checkpoint's directory, as Python's `AutoTokenizer` makes it.
 
+mod build;
+mod class_table;
+mod classes;
+mod generic;
+mod languages;
+mod parts;
+mod piece_recipes;
+mod process;
+mod recipe;
+mod sentencepiece;
 mod settings;
 mod special;
 mod tokenizer;
 mod truncation;
+mod vocabulary;
+mod word_recipes;
 
 pub use special::{SpecialToken, SpecialTokens};
 pub use tokenizer::{Side, Tokenizer};
