@@ -184,7 +184,7 @@ fn bad_calls_are_typed_errors() {
     let pipeline = directory.load().unwrap();
     assert!(matches!(pipeline.embed(&[], 8), Err(Error::Input { .. })));
     assert!(matches!(pipeline.embed(&["a"], 0), Err(Error::Input { .. })));
-    directory.write("tokenizer_config.json", json!({}));
+    directory.write("tokenizer_config.json", json!({ "pad_token": null }));
     let unpadded = directory.load().unwrap();
     assert!(unpadded.embed(&["a", "b"], 8).is_ok());
     let alone = unpadded.embed(&["b c"], 8).unwrap();
