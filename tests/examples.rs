@@ -83,7 +83,7 @@ fn texts_of_texts() {
     assert_eq!(example("text2text_generation", &made("t5"), &texts), ["q''''''''''", &"es".repeat(11)]);
     assert_eq!(example("summarization", &made("t5"), &texts), ["qj W''''''''", &"es".repeat(11)]);
     let translated = example("translation", &made("t5"), &["en", "de", texts[0], texts[1]]);
-    assert_eq!(translated, ["qjjjjjjj", &"es".repeat(7)]);
+    assert_eq!(translated, ["qjjjjjjj", &"es".repeat(8)]);
 }
 
 #[test]

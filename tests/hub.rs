@@ -39,7 +39,12 @@ fn repo() -> Repo {
 
 /// A hub of our own that loses no time, with its cache in `home`.
 fn reached(stand_in: &StandIn, home: &Path) -> Hub {
-    let attempts = Attempts { retries: 3, delay: Duration::from_millis(5), longest: Duration::from_millis(300) };
+    let attempts = Attempts {
+        retries: 3,
+        delay: Duration::from_millis(5),
+        longest: Duration::from_millis(300),
+        silence: Duration::from_millis(400),
+    };
     Hub {
         cache: home.join("hub"),
         endpoint: stand_in.endpoint.clone(),
@@ -201,6 +206,35 @@ fn a_connection_that_is_cut_goes_on_where_it_was_cut() {
 }
 
 #[test]
+fn a_connection_that_says_nothing_counts_as_broken() {
+    let (stand_in, _home, hub) = fetched(repo());
+    stand_in.fail("GET", "contents", Fault::Stall(700), 1);
+    let folder = hub.checkpoint(ID, None, None).unwrap();
+    assert_eq!(fs::read(folder.join("model.safetensors")).unwrap(), repo().files["model.safetensors"]);
+    assert!(stand_in.requests().iter().any(|request| request.from == Some(700)));
+}
+
+#[test]
+fn no_more_is_taken_than_was_announced() {
+    let (stand_in, home, hub) = fetched(repo());
+    stand_in.fail("GET", "contents", Fault::Endless, usize::MAX);
+    assert!(matches!(refused(&hub, None), HubError::Hash { .. }));
+    assert!(!held(home.path()).iter().any(|path| path.ends_with("incomplete")));
+}
+
+#[test]
+fn modules_of_sentence_transformers_come_from_the_folders_that_they_name() {
+    let mut files = files(None);
+    let listed = br#"[{"path": "", "type": "x.Transformer"}, {"path": "own_name", "type": "x.Pooling"}]"#;
+    files.insert("modules.json".into(), listed.to_vec());
+    files.insert("own_name/config.json".into(), b"{}".to_vec());
+    files.insert("other/config.json".into(), b"{}".to_vec());
+    let (_stand_in, _home, hub) = fetched(Repo { files, ..repo() });
+    let folder = hub.checkpoint(ID, None, None).unwrap();
+    assert!(folder.join("own_name/config.json").is_file() && !folder.join("other").exists());
+}
+
+#[test]
 fn what_another_process_has_begun_is_gone_on_with_unless_it_was_something_else() {
     for honest in [true, false] {
         let (stand_in, home, hub) = fetched(repo());
@@ -250,6 +284,11 @@ fn offline_the_cache_alone_answers() {
     assert_eq!(offline.checkpoint(ID, Some(&repo().commit), None).unwrap(), folder);
     assert!(matches!(refused(&offline, Some("v9")), HubError::Offline { .. }));
     assert!(stand_in.requests().is_empty());
+    // A part of a checkpoint is none.
+    let weights = folder.join("model.safetensors");
+    fs::rename(&weights, home.path().join("aside")).unwrap();
+    assert!(matches!(refused(&offline, None), HubError::Offline { .. }));
+    fs::rename(home.path().join("aside"), &weights).unwrap();
     // Without a connection the cache stands in; where it has nothing, the connection is what is missing.
     let attempts = Attempts { retries: 0, ..hub.attempts };
     let gone = Hub { endpoint: "http://127.0.0.1:9".into(), attempts, ..hub };

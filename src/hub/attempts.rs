@@ -14,11 +14,18 @@ pub struct Attempts {
     pub delay: Duration,
     /// The longest wait, whatever the hub asks for.
     pub longest: Duration,
+    /// How long a connection may say nothing before it counts as broken.
+    pub silence: Duration,
 }
 
 impl Default for Attempts {
     fn default() -> Self {
-        Self { retries: 5, delay: Duration::from_millis(250), longest: Duration::from_secs(60) }
+        Self {
+            retries: 5,
+            delay: Duration::from_millis(250),
+            longest: Duration::from_secs(60),
+            silence: Duration::from_secs(60),
+        }
     }
 }
 
@@ -76,7 +83,7 @@ mod tests {
 
     #[test]
     fn attempts_are_counted_from_the_last_advance() {
-        let attempts = Attempts { retries: 2, delay: Duration::ZERO, longest: Duration::ZERO };
+        let attempts = Attempts { retries: 2, delay: Duration::ZERO, longest: Duration::ZERO, ..Attempts::default() };
         let count = |fail: fn(u32) -> Option<Failure>| {
             let mut runs = 0;
             let result = attempts.run(|| {

@@ -127,7 +127,12 @@ impl Hub {
             }
         }
         let cached = RepoCache::new(&self.cache, &repo);
-        let held = || cached.commit(revision).map(|commit| cached.snapshot(&commit)).filter(|folder| folder.is_dir());
+        let held = || {
+            cached
+                .commit(revision)
+                .map(|commit| cached.snapshot(&commit))
+                .filter(|folder| wanted::is_complete(&within(folder)))
+        };
         if self.offline {
             return held().map(|folder| within(&folder)).ok_or_else(|| {
                 let (repo, revision, cache) = (repo.to_string(), revision.to_owned(), self.cache.clone());
@@ -170,10 +175,21 @@ impl Hub {
             let file = format!("{prefix}config.json");
             return Err(Error::hub(HubError::NoFile { repo: repo.to_string(), file }));
         }
-        first.iter().try_for_each(|file| get(file))?;
-        for index in first.iter().filter(|file| file.ends_with(".index.json")) {
-            for shard in wanted::shards(&config::read_json(&folder.join(index))?) {
-                get(&format!("{prefix}{shard}"))?;
+        let whole = |prefix: &str, first: &[String]| -> Result<()> {
+            first.iter().try_for_each(|file| get(file))?;
+            for index in first.iter().filter(|file| file.ends_with(".index.json")) {
+                for shard in wanted::shards(&config::read_json(&folder.join(index))?) {
+                    get(&format!("{prefix}{shard}"))?;
+                }
+            }
+            Ok(())
+        };
+        whole(prefix, &first)?;
+        if first.contains(&format!("{prefix}modules.json")) {
+            let listed: serde_json::Value = config::read_json(&folder.join(format!("{prefix}modules.json")))?;
+            for module in wanted::modules(&listed) {
+                let place = format!("{prefix}{module}");
+                whole(&place, &wanted::first(&files, &place))?;
             }
         }
         cache.remember(revision, &commit)?;

@@ -48,7 +48,7 @@ impl<'a> Transfer<'a> {
     pub fn new(repo: &'a RepoId, endpoint: &'a str, token: Option<&'a str>, attempts: Attempts) -> Result<Self> {
         let agent = concat!("tch-transformers/", env!("CARGO_PKG_VERSION"));
         let client = |policy| {
-            let built = Client::builder().user_agent(agent).timeout(None).redirect(policy).build();
+            let built = Client::builder().user_agent(agent).timeout(attempts.silence).redirect(policy).build();
             built.map_err(|error| network(repo, &error))
         };
         let (following, staying) = (client(Policy::default())?, client(Policy::none())?);
@@ -146,7 +146,9 @@ impl<'a> Transfer<'a> {
                 status if status.is_success() => {}
                 _ => return Err(self.refused(&response, Some(file))),
             }
-            let cut = self.copy(response, &mut output, |bytes| progress.at(file, bytes, announced.size));
+            let cut = self.copy(response.take(announced.size - length(partial) + 1), &mut output, |bytes| {
+                progress.at(file, bytes, announced.size)
+            });
             output.sync_all().map_err(unwritable)?;
             match (cut, length(partial)) {
                 (Ok(()), size) if size >= announced.size => Ok(()),
@@ -162,7 +164,7 @@ impl<'a> Transfer<'a> {
         })
     }
 
-    fn copy(&self, mut from: Response, to: &mut File, mut at: impl FnMut(u64)) -> io::Result<()> {
+    fn copy(&self, mut from: impl Read, to: &mut File, mut at: impl FnMut(u64)) -> io::Result<()> {
         let mut piece = vec![0; PIECE];
         let mut size = to.metadata()?.len();
         loop {

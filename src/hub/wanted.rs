@@ -1,5 +1,9 @@
 //! Which files of a repository loading needs.
 
+use std::path::Path;
+
+use crate::config;
+
 /// Files beside the weights that some loader here reads.
 const SMALL: &[&str] = &[
     "config.json",
@@ -39,16 +43,26 @@ pub(super) fn first(files: &[String], prefix: &str) -> Vec<String> {
     let weights = WEIGHTS.iter().map(|name| format!("{prefix}{name}")).find(|name| files.contains(name));
     let small = |file: &&String| {
         let Some(name) = file.strip_prefix(prefix) else { return false };
-        SMALL.contains(&name) || FOLDERS.iter().any(|folder| name.starts_with(folder)) || is_module(name)
+        SMALL.contains(&name) || FOLDERS.iter().any(|folder| name.starts_with(folder))
     };
     files.iter().filter(small).cloned().chain(weights).collect()
 }
 
-/// Whether a file belongs to a module of `sentence-transformers`, whose folders are numbered: `1_Pooling/config.json`.
-fn is_module(name: &str) -> bool {
-    let Some((folder, file)) = name.split_once('/') else { return false };
-    let numbered = folder.split_once('_').is_some_and(|(number, _)| number.parse::<u32>().is_ok());
-    numbered && matches!(file, "config.json" | "model.safetensors" | "pytorch_model.bin")
+/// The folders of the modules that `modules.json` of `sentence-transformers` lists, each with a `/` at its end.
+pub(super) fn modules(json: &serde_json::Value) -> Vec<String> {
+    let paths = json.as_array().into_iter().flatten().filter_map(|module| module.get("path")?.as_str());
+    paths.filter(|path| !path.is_empty()).map(|path| format!("{}/", path.trim_end_matches('/'))).collect()
+}
+
+/// Whether a folder has what loading needs: a configuration, and weights with all the files that an index names.
+pub(super) fn is_complete(folder: &Path) -> bool {
+    let there = |name: &str| folder.join(name).is_file();
+    let whole = |name: &str| {
+        let index = || config::read_json(&folder.join(name)).map(|index| shards(&index)).unwrap_or_default();
+        !name.ends_with(".index.json") || index().iter().all(|shard| there(shard))
+    };
+    let weights = WEIGHTS.iter().find(|name| there(name));
+    (there("config.json") || there("modules.json")) && weights.is_some_and(|name| whole(name))
 }
 
 /// The files that an index of weights names, without repetition.
@@ -79,9 +93,12 @@ mod tests {
 
     #[test]
     fn modules_and_subfolders_are_found() {
+        let listed = serde_json::json!([{"path": "", "type": "x"}, {"path": "1_Pooling"}, {"path": "own name/"}, {"type": "y"}, 3]);
+        assert_eq!(modules(&listed), ["1_Pooling/", "own name/"]);
         let files =
             ["modules.json", "1_Pooling/config.json", "2_Dense/model.safetensors", "onnx/config.json", "a/config.json"];
-        assert_eq!(chosen(&files, ""), ["modules.json", "1_Pooling/config.json", "2_Dense/model.safetensors"]);
+        assert_eq!(chosen(&files, ""), ["modules.json"]);
+        assert_eq!(chosen(&files, "1_Pooling/"), ["1_Pooling/config.json"]);
         assert_eq!(chosen(&files, "a/"), ["a/config.json"]);
     }
 

@@ -32,6 +32,10 @@ pub enum Fault {
     Cut(usize),
     /// One byte is another.
     Corrupt,
+    /// After so many bytes of content nothing comes any more, and the connection stays.
+    Stall(usize),
+    /// More content than was announced.
+    Endless,
     /// The whole content although a part was asked for.
     Whole,
 }
@@ -157,12 +161,21 @@ impl Reply {
         if matches!(fault, Some(Fault::Corrupt)) {
             self.content[0] ^= 1;
         }
+        if matches!(fault, Some(Fault::Endless)) {
+            self.content.extend(vec![7; 1 << 20]);
+        }
         let mut head = format!("HTTP/1.1 {} Answer\r\nConnection: close\r\n", self.status);
         let _ = write!(head, "Content-Length: {}\r\n", self.content.len());
         for (name, value) in &self.headers {
             let _ = write!(head, "{name}: {value}\r\n");
         }
         stream.write_all((head + "\r\n").as_bytes())?;
+        if let Some(Fault::Stall(bytes)) = fault {
+            stream.write_all(&self.content[..*bytes])?;
+            stream.flush()?;
+            thread::sleep(std::time::Duration::from_secs(3));
+            return Ok(());
+        }
         if request.method != "HEAD" {
             let sent = if let Some(Fault::Cut(bytes)) = fault { *bytes } else { self.content.len() };
             stream.write_all(&self.content[..sent.min(self.content.len())])?;
