@@ -7,13 +7,12 @@ The models are those of committed cases, which have the same vocabulary.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-from pathlib import Path
 
 import torch
 import transformers
+from cases.command import out_folder
 from generations import CASES, MARGIN, loaded
 
 PROMPT = [3, 5, 9, 3, 5, 7, 4]
@@ -62,13 +61,7 @@ def generated(name: str, assistant: str | None, own: dict, settings: dict) -> di
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the file")
-    out = parser.parse_args().out
-    torch.set_num_threads(1)
-    transformers.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    out.mkdir(parents=True, exist_ok=True)
+    out = out_folder(__doc__)
     runs = ",\n".join(f"    {json.dumps(generated(*run))}" for run in RUNS)
     head = json.dumps({"transformers": transformers.__version__, "torch": torch.__version__})[1:-1]
     (out / "assisted.json").write_text(f'{{\n  {head},\n  "runs": [\n{runs}\n  ]\n}}\n')

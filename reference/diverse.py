@@ -10,15 +10,14 @@ without groups when it stops early: as many ended beams as it has beams.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from cases.command import out_folder
 from generations import BEAM_MARGIN, CASES, loaded, padded
 
 PROMPTS = [[3, 5, 9, 3, 5], [7, 4], [11, 12, 13]]
@@ -106,12 +105,7 @@ def run(name: str, settings: dict) -> dict:
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the file")
-    out = parser.parse_args().out
-    torch.set_num_threads(1)
-    transformers.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
+    out = out_folder(__doc__)
     lines = ",\n".join(f"    {json.dumps(run(*found))}" for found in RUNS)
     (out / "diverse.json").write_text(f'{{\n  "runs": [\n{lines}\n  ]\n}}\n')
     return 0

@@ -8,7 +8,6 @@ the right. "runs" are many settings, "parity" is every class that generates, gre
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from typing import Any
 
 import torch
 import transformers
+from cases.command import out_folder
 from cases import builders, checkpoint
 from cases.draw import integers
 from safetensors.torch import load_file
@@ -344,13 +344,7 @@ def parity(number: int, folder: Path) -> dict:
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the file")
-    out = parser.parse_args().out
-    torch.set_num_threads(1)
-    transformers.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    out.mkdir(parents=True, exist_ok=True)
+    out = out_folder(__doc__)
     parts = {
         "runs": [generated(*run) for run in RUNS],
         "parity": [parity(*numbered) for numbered in enumerate(subjects())],

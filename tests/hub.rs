@@ -307,9 +307,20 @@ fn nothing_is_written_outside_the_cache() {
     let (_stand_in, home, hub) = fetched(Repo { files, ..repo() });
     let error = refused(&hub, None);
     assert!(matches!(error, HubError::Answer { .. }), "{error}");
-    for name in ["../tokenizer.json", "/tmp/escaped/tokenizer.json", "additional_chat_templates/../../x"] {
+    // Names that nobody asks for are passed over; one that is asked for is refused.
+    for (name, is_wanted) in [
+        ("../tokenizer.json", false),
+        ("/tmp/escaped/tokenizer.json", false),
+        ("additional_chat_templates/../../x", true),
+    ] {
         let (_stand_in, home, hub) = fetched(Repo { listed: vec![name], ..repo() });
-        let _ = hub.checkpoint(ID, None, None);
+        match hub.checkpoint(ID, None, None) {
+            Ok(_) => assert!(!is_wanted, "{name}"),
+            Err(error) => {
+                let refused = matches!(&error, Error::Hub(error) if matches!(**error, HubError::Answer { .. }));
+                assert!(is_wanted && refused, "{name}: {error}");
+            }
+        }
         assert!(held(home.path()).iter().all(|file| file.starts_with("hub/models--owner--tiny-bert/")));
     }
     assert!(held(home.path()).iter().all(|file| !file.contains("escaped")));

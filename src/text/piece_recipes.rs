@@ -1,20 +1,20 @@
 //! Recipes of tokenizers with a SentencePiece model.
 
 use super::languages::{MBART, MBART_50, NLLB};
-use super::recipe::Found::{self, NormalizedWithSpaces, Verbatim, WithSpaces};
+use super::recipe::Found::{NormalizedWithSpaces, Verbatim, WithSpaces};
 use super::recipe::{
     AS_STORED, Bpe, Decode, Extra, Files, Model, Normalize, Piece, Pieces, PreTokenize, Prefix, Process, Recipe,
     Template, Unknown,
 };
 use super::tokenizer::Side;
-use super::word_recipes::{CLS_SEP, MASK_ROLES, PAIR_ROLES};
+use super::word_recipes::{CLS_ROLES, CLS_SEP, pair_roles};
 
 /// XLM-RoBERTa's, which other users of SentencePiece start from.
 const XLM_ROBERTA: Recipe = Recipe {
     classes: &["XLMRobertaTokenizer"],
     model: Model::Unigram(Unknown::At(3)),
     files: Files::Pieces("sentencepiece.bpe.model", FAIRSEQ_MASK),
-    roles: PAIR_ROLES,
+    roles: &pair_roles(Verbatim),
     normalizer: &[Normalize::Charsmap],
     pre_tokenizer: &[PreTokenize::Whitespace, PreTokenize::Metaspace(Prefix::OrNever)],
     decoder: Decode::Metaspace(Prefix::OrNever),
@@ -24,17 +24,6 @@ const XLM_ROBERTA: Recipe = Recipe {
 };
 
 const BOS_EOS_TWICE: Template<'static> = Template { single: "bos $A eos", pair: "bos $A eos eos $B eos" };
-
-/// The same roles, where the mask is found in the normalised text.
-const NLLB_ROLES: &[(&str, &str, Found)] = &[
-    ("bos_token", "<s>", Verbatim),
-    ("eos_token", "</s>", Verbatim),
-    ("sep_token", "</s>", Verbatim),
-    ("cls_token", "<s>", Verbatim),
-    ("unk_token", "<unk>", Verbatim),
-    ("pad_token", "<pad>", Verbatim),
-    ("mask_token", "<mask>", NormalizedWithSpaces),
-];
 
 /// fairseq has its own first four ids where SentencePiece has three.
 const FAIRSEQ: &[Piece] = &[
@@ -129,14 +118,14 @@ pub(super) const PIECE_RECIPES: &[Recipe] = &[
                 after: &[Piece::Token("mask_token", "<mask>")],
             },
         ),
-        roles: MASK_ROLES,
+        roles: &pair_roles(WithSpaces),
         extra: Extra::Default(&["<s>NOTUSED", "</s>NOTUSED", "<unk>NOTUSED"]),
         ..XLM_ROBERTA
     },
     Recipe {
         classes: &["BarthezTokenizer"],
         files: Files::Pieces("sentencepiece.bpe.model", AS_STORED),
-        roles: MASK_ROLES,
+        roles: &pair_roles(WithSpaces),
         normalizer: &[Normalize::Pattern(r"\s{2,}|[\n\r\t]", " "), Normalize::Nfc, Normalize::StripRight],
         pre_tokenizer: &[PreTokenize::Metaspace(Prefix::OrNever)],
         processor: Process::Stored,
@@ -180,7 +169,7 @@ pub(super) const PIECE_RECIPES: &[Recipe] = &[
                 after: &[Piece::Languages(MBART), Piece::Token("mask_token", "<mask>")],
             },
         ),
-        roles: MASK_ROLES,
+        roles: &pair_roles(WithSpaces),
         normalizer: &[],
         pre_tokenizer: &[PreTokenize::Whitespace, PreTokenize::Metaspace(Prefix::Always)],
         decoder: Decode::Metaspace(Prefix::Always),
@@ -222,7 +211,7 @@ pub(super) const PIECE_RECIPES: &[Recipe] = &[
         classes: &["NllbTokenizer"],
         model: Model::Bpe(Bpe { unknown: true, suffix: "", fuse_unknown: true, byte_fallback: false }),
         files: Files::Pieces("sentencepiece.bpe.model", Pieces { before: FAIRSEQ, skipped: 0, after: &[] }),
-        roles: NLLB_ROLES,
+        roles: &pair_roles(NormalizedWithSpaces),
         normalizer: &[Normalize::WithCharsmap(&[Normalize::Charsmap, ONE_SPACE])],
         pre_tokenizer: &[PreTokenize::Metaspace(Prefix::Always)],
         decoder: Decode::Metaspace(Prefix::Always),
@@ -310,15 +299,7 @@ pub(super) const PIECE_RECIPES: &[Recipe] = &[
         classes: &["DebertaV2Tokenizer"],
         model: Model::Unigram(Unknown::ScorelessOrStored),
         files: Files::Pieces("spm.model", AS_STORED),
-        roles: &[
-            ("bos_token", "[CLS]", Verbatim),
-            ("eos_token", "[SEP]", Verbatim),
-            ("unk_token", "[UNK]", Verbatim),
-            ("sep_token", "[SEP]", Verbatim),
-            ("cls_token", "[CLS]", Verbatim),
-            ("pad_token", "[PAD]", Verbatim),
-            ("mask_token", "[MASK]", Verbatim),
-        ],
+        roles: CLS_ROLES,
         normalizer: &[
             Normalize::Lowercase(false),
             Normalize::Pattern(r"\s{2,}|[\n\r\t]", " "),

@@ -58,16 +58,32 @@ const GPT2: Recipe = Recipe {
     padding_side: Side::Right,
 };
 
-/// The roles of RoBERTa and those after it.
-pub(super) const PAIR_ROLES: &[(&str, &str, Found)] = &[
-    ("bos_token", "<s>", Verbatim),
-    ("eos_token", "</s>", Verbatim),
-    ("sep_token", "</s>", Verbatim),
-    ("cls_token", "<s>", Verbatim),
-    ("unk_token", "<unk>", Verbatim),
-    ("pad_token", "<pad>", Verbatim),
-    ("mask_token", "<mask>", Verbatim),
+/// The roles of RoBERTa and those after it, and how the mask is found.
+pub(super) const fn pair_roles(mask: Found) -> [(&'static str, &'static str, Found); 7] {
+    [
+        ("bos_token", "<s>", Verbatim),
+        ("eos_token", "</s>", Verbatim),
+        ("sep_token", "</s>", Verbatim),
+        ("cls_token", "<s>", Verbatim),
+        ("unk_token", "<unk>", Verbatim),
+        ("pad_token", "<pad>", Verbatim),
+        ("mask_token", "<mask>", mask),
+    ]
+}
+
+/// The roles of DeBERTa, whose texts begin and end with those of BERT.
+pub(super) const CLS_ROLES: &[(&str, &str, Found)] = &[
+    ("bos_token", "[CLS]", Verbatim),
+    ("eos_token", "[SEP]", Verbatim),
+    ("unk_token", "[UNK]", Verbatim),
+    ("sep_token", "[SEP]", Verbatim),
+    ("cls_token", "[CLS]", Verbatim),
+    ("pad_token", "[PAD]", Verbatim),
+    ("mask_token", "[MASK]", Verbatim),
 ];
+
+/// Byte-pair encoding whose words end with a mark, as GPT has it.
+const MARKED: Model = Model::Bpe(Bpe { unknown: true, suffix: "</w>", fuse_unknown: false, byte_fallback: false });
 
 /// As Qwen2 splits texts: contractions, words, digits one by one, punctuation, spaces.
 const QWEN2_WORDS: &str =
@@ -90,17 +106,6 @@ const QWEN2: Recipe = Recipe {
     extra: Extra::Qwen,
     ..GPT2
 };
-
-/// The same, where the mask takes the spaces before it.
-pub(super) const MASK_ROLES: &[(&str, &str, Found)] = &[
-    ("bos_token", "<s>", Verbatim),
-    ("eos_token", "</s>", Verbatim),
-    ("sep_token", "</s>", Verbatim),
-    ("cls_token", "<s>", Verbatim),
-    ("unk_token", "<unk>", Verbatim),
-    ("pad_token", "<pad>", Verbatim),
-    ("mask_token", "<mask>", WithSpaces),
-];
 
 /// All of them. What a class has in common with another is written once.
 pub(super) const WORD_RECIPES: &[Recipe] = &[
@@ -138,27 +143,19 @@ pub(super) const WORD_RECIPES: &[Recipe] = &[
     Recipe { classes: &["WhisperTokenizer"], processor: Process::Whisper, ..GPT2 },
     Recipe {
         classes: &["RobertaTokenizer", "BartTokenizer", "LEDTokenizer", "LongformerTokenizer", "MvpTokenizer"],
-        roles: PAIR_ROLES,
+        roles: &pair_roles(Verbatim),
         processor: Process::Roberta { trim: None, prefix: None },
         ..GPT2
     },
     Recipe {
         classes: &["BlenderbotTokenizer"],
-        roles: MASK_ROLES,
+        roles: &pair_roles(WithSpaces),
         pre_tokenizer: &[PreTokenize::Bytes { words: true, prefix: true }],
         ..GPT2
     },
     Recipe {
         classes: &["DebertaTokenizer"],
-        roles: &[
-            ("bos_token", "[CLS]", Verbatim),
-            ("eos_token", "[SEP]", Verbatim),
-            ("unk_token", "[UNK]", Verbatim),
-            ("sep_token", "[SEP]", Verbatim),
-            ("cls_token", "[CLS]", Verbatim),
-            ("pad_token", "[PAD]", Verbatim),
-            ("mask_token", "[MASK]", Verbatim),
-        ],
+        roles: CLS_ROLES,
         processor: Process::Template(Template { single: "cls $A sep", pair: "cls $A sep sep $B sep" }),
         ..GPT2
     },
@@ -200,7 +197,7 @@ pub(super) const WORD_RECIPES: &[Recipe] = &[
     },
     Recipe {
         classes: &["CLIPTokenizer"],
-        model: Model::Bpe(Bpe { unknown: true, suffix: "</w>", fuse_unknown: false, byte_fallback: false }),
+        model: MARKED,
         roles: &[
             ("unk_token", "<|endoftext|>", Verbatim),
             ("bos_token", "<|startoftext|>", Verbatim),
@@ -215,7 +212,7 @@ pub(super) const WORD_RECIPES: &[Recipe] = &[
     },
     Recipe {
         classes: &["OpenAIGPTTokenizer"],
-        model: Model::Bpe(Bpe { unknown: true, suffix: "</w>", fuse_unknown: false, byte_fallback: false }),
+        model: MARKED,
         roles: &[("unk_token", "<unk>", Verbatim)],
         normalizer: &[Normalize::PlainBert { lowercase: true, strip_accents: None }],
         pre_tokenizer: &[PreTokenize::Bert],
@@ -224,7 +221,7 @@ pub(super) const WORD_RECIPES: &[Recipe] = &[
     },
     Recipe {
         classes: &["HerbertTokenizer"],
-        model: Model::Bpe(Bpe { unknown: true, suffix: "</w>", fuse_unknown: false, byte_fallback: false }),
+        model: MARKED,
         roles: &[
             ("cls_token", "<s>", Verbatim),
             ("unk_token", "<unk>", Verbatim),

@@ -1,5 +1,4 @@
 //! A stand-in of the hub's HTTP API on the loopback interface, with faults on demand.
-#![allow(dead_code, reason = "each test target uses its own part")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
