@@ -1,10 +1,13 @@
-"""Times models in Python for `benches/versus.rs`, which asks by lines of JSON on standard input.
+"""Times models in Python for `benches/versus`, which asks by lines of JSON on standard input.
 
 {"load": folder, "class": name, "new_tokens": n or null} loads a checkpoint and its inputs.safetensors, runs it once,
 writes output.safetensors and answers {"output": name of the output}; {"time": n} runs it n times and answers
-{"seconds": of one run}.
+{"seconds": of one run}. With "curve": true nothing is run at first, and {"curve": {"rows": r, "length": l,
+"new_tokens": n}} continues the first l tokens of the input, of which all but one are read beforehand and once, in r rows:
+{"seconds": of every token but the first, "ids": the new ones}.
 """
 
+import copy
 import json
 import pathlib
 import sys
@@ -22,6 +25,7 @@ class Loaded:
         self.model = getattr(transformers, class_name).from_pretrained(folder).eval()
         self.inputs = load_file(folder / "inputs.safetensors")
         self.new_tokens = new_tokens
+        self.read: tuple[int, transformers.Cache | None] = (0, None)
 
     @torch.inference_mode()
     def run(self) -> tuple[str, torch.Tensor]:
@@ -40,6 +44,47 @@ class Loaded:
         return "generated_ids", ids
 
 
+    @torch.inference_mode()
+    def curve(self, rows: int, length: int, new_tokens: int) -> dict:
+        """The time of every new token but the first after `length` tokens, and the new tokens."""
+        text = self.inputs["input_ids"][:, :length]
+        if self.read[0] != length:
+            self.read = (length, self.model(text[:, :-1], use_cache=True, logits_to_keep=1).past_key_values)
+        cache = copy.deepcopy(self.read[1])
+        if rows > 1:
+            cache.batch_repeat_interleave(rows)
+        text = text.repeat(rows, 1)
+        stamps = Stamps()
+        ids = self.model.generate(
+            text,
+            attention_mask=torch.ones_like(text),
+            past_key_values=cache,
+            streamer=stamps,
+            min_new_tokens=new_tokens,
+            max_new_tokens=new_tokens,
+            do_sample=False,
+            pad_token_id=0,
+        )
+        # The first time is that of the prompt, which streamers are given, too.
+        times = stamps.times[1:]
+        seconds = [later - sooner for sooner, later in zip(times, times[1:], strict=False)]
+        return {"seconds": seconds, "ids": ids[:, length:].tolist()}
+
+
+class Stamps(transformers.generation.streamers.BaseStreamer):
+    """The times at which tokens came."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def put(self, value: torch.Tensor) -> None:
+        """Notes the time."""
+        self.times.append(time.perf_counter())
+
+    def end(self) -> None:
+        """Nothing is left to do."""
+
+
 def main() -> None:
     torch.set_num_threads(int(sys.argv[1]))
     transformers.logging.set_verbosity_error()
@@ -50,12 +95,16 @@ def main() -> None:
         if "load" in question:
             folder = pathlib.Path(question["load"])
             loaded = None
-            loaded = Loaded(folder, question["class"], question["new_tokens"])
-            name, output = loaded.run()
-            save_file({"output": output.contiguous()}, folder / "output.safetensors")
-            answer = {"output": name}
+            loaded = Loaded(folder, question["class"], question.get("new_tokens"))
+            answer = {"output": None}
+            if not question.get("curve"):
+                name, output = loaded.run()
+                save_file({"output": output.contiguous()}, folder / "output.safetensors")
+                answer = {"output": name}
         elif loaded is None:
             raise ValueError("nothing is loaded to be timed")
+        elif "curve" in question:
+            answer = loaded.curve(**question["curve"])
         else:
             start = time.perf_counter()
             for _ in range(question["time"]):

@@ -77,6 +77,20 @@ QUESTIONS = [
     ("When?", LONG),
     ("Who?", LONG + "\n\n" + LONG),
 ]
+PROMPTS = [
+    "The capital of France",
+    "My name is Sarah Connor and I live",
+    "ok",
+    "It isn't what they're saying; it's",
+    "Der schnelle braune Fuchs",
+    "Montréal, 日本 and 😀",
+    "Two\nlines",
+]
+CHATS = [
+    [{"role": "user", "content": "Where do I live?"}],
+    [{"role": "system", "content": "Be brief."}, {"role": "user", "content": " Who wrote the book? 😀 "}],
+    [{"role": "user", "content": "The capital of France?"}, {"role": "assistant", "content": "It is"}],
+]
 BERT, ROBERTA, DEBERTA = "bert", "roberta", "deberta-v2"
 TWO = "{} is about {}."
 
@@ -92,7 +106,8 @@ def runs(task: str) -> Iterator[Run]:
     """Checkpoint, inputs, settings of the call, and what config.json says otherwise."""
     if task == "feature-extraction":
         yield BERT, TEXTS[3:5] + TEXTS[11:12], {}, {}
-        yield "distilbert", TEXTS[2:4], {}, {}
+        # Without a pooler.
+        yield ROBERTA, TEXTS[2:4], {}, {}
         yield BERT, ["the lazy dog " * 13], {"truncation": True}, {}
     if task == "fill-mask":
         for name, token in ((BERT, "[MASK]"), (ROBERTA, "<mask>"), ("bart", "<mask>")):
@@ -158,6 +173,30 @@ def runs(task: str) -> Iterator[Run]:
             yield name, examples[7:], {"max_seq_len": 31, "doc_stride": 12, "handle_impossible_answer": True}, {}
 
 
+    if task == "text-generation":
+        greedy = {"do_sample": False}
+        yield "gpt2", PROMPTS, greedy, {}
+        yield "gpt2", PROMPTS, greedy | {"return_full_text": False, "max_new_tokens": 5}, {}
+        yield "gpt2", PROMPTS[:4], greedy | {"num_beams": 3, "num_return_sequences": 2, "max_new_tokens": 6}, {}
+        yield "gpt2", PROMPTS[:3], greedy | {"repetition_penalty": 1.7, "no_repeat_ngram_size": 2}, {}
+        yield "gpt2", PROMPTS[:3], greedy | {"prefix": "He was born. ", "max_length": 30}, {}
+        yield "gpt2", PROMPTS[:3], greedy | {"skip_special_tokens": False, "suppress_tokens": [5]}, {}
+        yield "gpt2", CHATS, greedy | {"max_new_tokens": 7}, {}
+        yield "gpt2", CHATS[:2], greedy | {"max_new_tokens": 4, "return_full_text": False}, {}
+        yield "gpt2", CHATS[2:], greedy | {"max_new_tokens": 4, "continue_final_message": False}, {}
+    if task == "text2text-generation":
+        yield "t5", PROMPTS, {}, {}
+        yield "t5", PROMPTS[:4], {"max_new_tokens": 20, "num_beams": 3, "num_return_sequences": 3}, {}
+        yield "bart", PROMPTS[:4], {"max_new_tokens": 8, "num_beams": 1}, {}
+        yield "t5", PROMPTS[:3], {}, {"prefix": "Who wrote: "}
+    if task == "summarization":
+        yield "t5", PROMPTS, {}, {}
+        yield "t5", PROMPTS[:3], {"min_length": 0, "num_beams": 1}, {}
+    if task == "translation":
+        yield "t5", PROMPTS, {"src_lang": "en", "tgt_lang": "de"}, {}
+        yield "t5", PROMPTS[:3], {"src_lang": "en", "tgt_lang": "de", "prefix": "to Paris: "}, {}
+
+
 def labelled(labels: list[str]) -> dict[str, Any]:
     """The tables of a configuration with these labels."""
     return {"id2label": dict(enumerate(labels)), "label2id": {label: index for index, label in enumerate(labels)}}
@@ -205,10 +244,40 @@ def called(pipe: Any, task: str, one: Any, settings: dict[str, Any]) -> Any:
     return plain(pipe([one, one], **settings)[0])
 
 
+class TextToText:
+    """What the pipelines of version 4 returned: encoder-decoders under the three names that their task had."""
+
+    FIELDS = {"text2text-generation": "generated_text", "summarization": "summary_text", "translation": "translation_text"}
+
+    def __init__(self, task: str, folder: Path) -> None:
+        self.field, self.task = self.FIELDS[task], task
+        self.model = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=torch.float32).eval()
+        self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        self.specific = json.loads((folder / "config.json").read_text()).get("task_specific_params") or {}
+
+    def __call__(self, texts: list[str], **settings: Any) -> list[list[dict[str, str]]]:
+        """The texts that are written for each text."""
+        source, target = settings.pop("src_lang", None), settings.pop("tgt_lang", None)
+        specific = dict(self.specific.get(f"{self.task}_{source}_to_{target}" if source else self.task, {}))
+        prefix = specific.pop("prefix", getattr(self.model.config, "prefix", None))
+        prefix = settings.pop("prefix", prefix) or ""
+        results = []
+        for text in texts:
+            inputs = self.tokenizer(prefix + text, return_tensors="pt")
+            inputs.pop("token_type_ids", None)
+            rows = self.model.generate(**inputs, **(specific | settings))
+            results.append([{self.field: self.tokenizer.decode(row, skip_special_tokens=True)} for row in rows])
+        return results
+
+
 def recorded(task: str, name: str, inputs: list[Any], settings: dict[str, Any], config: dict[str, Any]) -> dict:
     """One run, as it stands in the file."""
     with tempfile.TemporaryDirectory() as folder:
-        pipe = pipeline(task, model=str(folder_of(name, config, Path(folder))), device="cpu", dtype=torch.float32)
+        place = folder_of(name, config, Path(folder))
+        if task in TextToText.FIELDS:
+            pipe: Any = TextToText(task, place)
+        else:
+            pipe = pipeline(task, model=str(place), device="cpu", dtype=torch.float32)
     torch.manual_seed(0)
     noise = [0.0]
 
@@ -240,6 +309,8 @@ TASKS = (
     "zero-shot-classification",
     "token-classification",
     "question-answering",
+    "text-generation",
+    *TextToText.FIELDS,
 )
 
 

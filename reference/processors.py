@@ -20,7 +20,11 @@ VOCABULARY = 17
 MAX_LENGTH = 9
 # With repeated pairs and triples, and an id that no score is for.
 IDS = [[3, 5, 9, 3, 5, 2, 3, 5], [16, 16, 1, 16, 16, 0, 19, 16]]
+# What an encoder has read, with pairs that the ids end with.
+SOURCE = [[9, 3, 5, 11, 3, 5], [4, 16, 2, 12, 16, 2]]
 DRAWN = {"do_sample": True, "top_k": 0}
+# Several tokens stay whatever the limit is.
+BEAMS = {**DRAWN, "num_beams": 3}
 
 # (settings, tokens of the ids that are passed, how many of them are the prompt)
 CASES: list[tuple[dict, int, int]] = [
@@ -37,6 +41,23 @@ CASES: list[tuple[dict, int, int]] = [
     ({**DRAWN, "epsilon_cutoff": 0.9}, 8, 4),
     ({**DRAWN, "eta_cutoff": 0.1}, 8, 4),
     ({**DRAWN, "eta_cutoff": 0.9}, 8, 4),
+    ({**DRAWN, "top_h": 0.3}, 8, 4),
+    ({**DRAWN, "top_h": 0.8}, 8, 4),
+    ({**DRAWN, "top_h": 1.0}, 8, 4),
+    ({**BEAMS, "top_k": 1, "eos_token_id": [6, 8]}, 8, 4),
+    ({**BEAMS, "top_k": 1}, 8, 4),
+    ({**BEAMS, "top_p": 0.0, "eos_token_id": [6, 8]}, 8, 4),
+    ({**BEAMS, "min_p": 1.0, "eos_token_id": [6, 8]}, 8, 4),
+    ({**BEAMS, "typical_p": 0.01, "eos_token_id": 6}, 8, 4),
+    ({**BEAMS, "epsilon_cutoff": 0.9, "eos_token_id": list(range(4))}, 8, 4),
+    ({**BEAMS, "eta_cutoff": 0.9, "eos_token_id": list(range(20))}, 8, 4),
+    ({"encoder_repetition_penalty": 1.4}, 8, 4),
+    ({"encoder_repetition_penalty": 0.7}, 8, 4),
+    ({"encoder_no_repeat_ngram_size": 1}, 8, 4),
+    ({"encoder_no_repeat_ngram_size": 2}, 8, 4),
+    ({"encoder_no_repeat_ngram_size": 3}, 8, 4),
+    ({"encoder_no_repeat_ngram_size": 3}, 1, 1),
+    ({"encoder_no_repeat_ngram_size": 7}, 8, 4),
     ({"repetition_penalty": 1.3}, 8, 4),
     ({"repetition_penalty": 0.8}, 8, 4),
     ({"no_repeat_ngram_size": 1}, 8, 4),
@@ -66,6 +87,8 @@ CASES: list[tuple[dict, int, int]] = [
         {
             "do_sample": True,
             "sequence_bias": [[[16, 11], 2.5], [[7], -1.5]],
+            "encoder_repetition_penalty": 1.3,
+            "encoder_no_repeat_ngram_size": 2,
             "repetition_penalty": 1.2,
             "no_repeat_ngram_size": 3,
             "bad_words_ids": [[7]],
@@ -75,6 +98,7 @@ CASES: list[tuple[dict, int, int]] = [
             "exponential_decay_length_penalty": [1, 1.2],
             "suppress_tokens": [12],
             "temperature": 0.8,
+            "top_h": 0.95,
             "top_k": 12,
             "top_p": 0.9,
             "min_p": 0.01,
@@ -102,7 +126,8 @@ def processed(settings: dict, ids: torch.Tensor, prompt: int, scores: torch.Tens
         config=SimpleNamespace(is_encoder_decoder=False),
         _merge_criteria_processor_list=lambda processors, _: processors,
     )
-    return GenerationMixin._get_logits_processor(model, config, prompt)(ids, scores.clone())
+    processors = GenerationMixin._get_logits_processor(model, config, prompt, encoder_input_ids=torch.tensor(SOURCE))
+    return processors(ids, scores.clone())
 
 
 def main() -> int:
@@ -118,7 +143,7 @@ def main() -> int:
     scores[1, 10] = -torch.inf
     broken = scores.clone()
     broken[0, 2], broken[1, 5] = torch.nan, torch.inf
-    tensors = {"ids": ids, "scores": scores, "broken": broken}
+    tensors = {"ids": ids, "source": torch.tensor(SOURCE), "scores": scores, "broken": broken}
     cases = []
     for number, (settings, tokens, prompt) in enumerate(CASES):
         source = "broken" if settings == {"remove_invalid_values": True} else "scores"

@@ -111,6 +111,27 @@ def unigram() -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
     return tokenizer, {f"{role}_token": token for role, token in named.items()}
 
 
+def bytes_alone() -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
+    """As GPT-2's: bytes in pairs, and no special tokens around a text."""
+    tokenizer, settings = byte_pairs()
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    return tokenizer, {role: settings[role] for role in ("bos_token", "eos_token", "pad_token", "unk_token")}
+
+
+def pieces_to_end() -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
+    """As T5's: pieces of text with their spaces, and an end."""
+    tokenizer = tokenizers.Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    special = ["<pad>", "</s>", "<unk>"]
+    trainer = trainers.UnigramTrainer(vocab_size=230, special_tokens=special, unk_token="<unk>", show_progress=False)
+    tokenizer = trained(tokenizer, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
+    )
+    return tokenizer, {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+
+
 def labelled(labels: list[str]) -> dict[str, Any]:
     """The tables of a configuration with these labels."""
     return {"id2label": dict(enumerate(labels)), "label2id": {label: index for index, label in enumerate(labels)}}
@@ -119,6 +140,16 @@ def labelled(labels: list[str]) -> dict[str, Any]:
 # Heads whose answers would be the same for most tokens otherwise.
 WIDER = {"classifier.weight": (-0.8, 0.8), "qa_outputs.weight": (-0.8, 0.8)}
 SEEDS = {"roberta": 3}
+
+CHAT = (
+    "{{ bos_token }}{% for message in messages %}{{ message.role | upper }}: {{ message.content | trim }}{{ eos_token }}\n"
+    "{% endfor %}{% if add_generation_prompt %}ASSISTANT: {% endif %}"
+)
+# What generation_config.json says.
+GENERATION: dict[str, dict[str, Any]] = {
+    "gpt2": {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2, "max_new_tokens": 14},
+    "t5": {"decoder_start_token_id": 0, "pad_token_id": 0, "eos_token_id": 1, "max_length": 12},
+}
 
 Tokens = Callable[[], tuple[tokenizers.Tokenizer, dict[str, Any]]]
 
@@ -191,6 +222,26 @@ CHECKPOINTS: dict[str, tuple[str, Tokens, str, int, list[str], dict[str, Any]]] 
         | {"classifier_dropout": 0.0}
         | labelled(["contradiction", "neutral", "entailment"]),
     ),
+    "gpt2": (
+        "gpt2",
+        bytes_alone,
+        "PreTrainedTokenizerFast",
+        60,
+        ["GPT2LMHeadModel"],
+        {"n_embd": 24, "n_layer": 2, "n_head": 3, "n_positions": 96}
+        | {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2},
+    ),
+    "t5": (
+        "t5",
+        pieces_to_end,
+        "PreTrainedTokenizerFast",
+        40,
+        ["T5ForConditionalGeneration"],
+        {"d_model": 24, "d_kv": 7, "d_ff": 30, "num_layers": 2, "num_decoder_layers": 2, "num_heads": 3}
+        | {"relative_attention_num_buckets": 8, "relative_attention_max_distance": 20, "decoder_start_token_id": 0}
+        | {"task_specific_params": {"summarization": {"prefix": "the answer: ", "min_length": 5, "num_beams": 2}}
+           | {"translation_en_to_de": {"prefix": "the book in ", "max_length": 9}}},
+    ),
 }
 
 
@@ -223,6 +274,10 @@ def make(name: str, out: Path) -> None:
     (folder / "config.json").write_text(config.to_json_string(use_diff=True))
     (folder / "weights.json").write_text(weights_json(checkpoint.describe(tensors, SEEDS.get(name, 1), WIDER)))
     (folder / "tokenizer.json").write_text(compact(json.loads(tokenizer.to_str())) + "\n")
+    if name in GENERATION:
+        (folder / "generation_config.json").write_text(json.dumps(GENERATION[name], indent=1) + "\n")
+    if name == "gpt2":
+        settings["chat_template"] = CHAT
     settings = {"tokenizer_class": tokenizer_class, "model_max_length": longest} | settings
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1) + "\n")
     sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}

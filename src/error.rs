@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::hub::HubError;
 use crate::weights::WeightsReport;
 
 /// Shorthand for results of this library.
@@ -99,6 +100,12 @@ pub enum Error {
     /// A tokenizer could not be read or failed on a text.
     #[error("tokenizer: {0}")]
     Tokenizer(String),
+    /// A conversation did not become text.
+    #[error("chat template: {0}")]
+    ChatTemplate(crate::text::ChatTemplateError),
+    /// A checkpoint could not be had from the hub.
+    #[error("{0}")]
+    Hub(Box<HubError>),
     /// libtorch reported a failure, such as running out of memory.
     #[error("libtorch: {0}")]
     Libtorch(String),
@@ -108,6 +115,11 @@ impl Error {
     /// An [`Error::Io`] for `path`.
     pub fn io(path: impl Into<PathBuf>, cause: std::io::Error) -> Self {
         Self::Io { path: path.into(), cause }
+    }
+
+    /// An [`Error::Hub`].
+    pub fn hub(error: HubError) -> Self {
+        Self::Hub(Box::new(error))
     }
 
     /// An [`Error::Input`] for the argument `name`.

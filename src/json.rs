@@ -29,7 +29,8 @@ pub(crate) fn parse<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     deserialize(path, json).map(Some)
 }
 
-fn deserialize<T: DeserializeOwned>(path: &Path, json: Value) -> Result<T> {
+/// Turns the JSON of a file into `T`.
+pub(crate) fn deserialize<T: DeserializeOwned>(path: &Path, json: Value) -> Result<T> {
     serde_path_to_error::deserialize(json)
         .map_err(|error| Error::Json { path: path.into(), message: format!("`{}`: {}", error.path(), error.inner()) })
 }

@@ -7,6 +7,7 @@ mod cache;
 pub mod config;
 mod error;
 pub mod generation;
+pub mod hub;
 pub mod inputs;
 mod json;
 pub mod model;
@@ -22,7 +23,7 @@ pub mod text;
 pub mod verify;
 pub mod weights;
 
-pub use cache::{Cache, CacheKind, KeyValues, LayerCache};
+pub use cache::{Cache, CacheFormula, CacheKind, CacheSize, KeyValues, LayerCache, LayerFormula};
 pub use error::{Error, Result};
 pub use generation::{GenerationConfig, GenerationOptions};
 pub use inputs::Inputs;

@@ -13,7 +13,7 @@ use crate::error::catch;
 use crate::inputs::{Argument, validate};
 use crate::tasks::Task;
 use crate::weights::{self, SaveOptions, State, Weights};
-use crate::{Cache, Inputs, Outputs, Result};
+use crate::{Cache, CacheFormula, Inputs, Outputs, Result};
 
 /// An architecture: a configuration, and heads for its tasks (see [`Head`]).
 pub trait Architecture: 'static {
@@ -76,6 +76,11 @@ pub trait Module: Debug + Send + Sync {
     /// it anew; frequencies that change with the length are a reason.
     fn renewed_beyond(&self) -> Option<i64> {
         None
+    }
+
+    /// How much the cache of a generation takes.
+    fn cache_formula(&self) -> CacheFormula {
+        CacheFormula::default()
     }
 
     /// Whether tokens of the prompt see those after them, so that generation passes it as a whole and by itself.
@@ -165,6 +170,11 @@ impl Model {
     /// The module itself, without validation of inputs; see [`Module`].
     pub fn module(&self) -> &dyn Module {
         &*self.module
+    }
+
+    /// How much the cache of a generation takes; nothing for a class that does not generate.
+    pub fn cache_formula(&self) -> CacheFormula {
+        self.generation().map_or_else(CacheFormula::default, |_| self.module.cache_formula())
     }
 
     /// How this class generates tokens, if it does.

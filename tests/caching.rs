@@ -4,8 +4,10 @@ mod support;
 
 use serde_json::{Value, json};
 use support::{generating, model, prompt, rows};
+use tch::{Kind, Tensor};
 use tch_transformers::generation::GenerationConfig;
-use tch_transformers::{Cache, CacheKind, Error, Inputs, Model};
+use tch_transformers::model::Generation;
+use tch_transformers::{Cache, CacheKind, CacheSize, Error, Inputs, Model};
 
 fn config(json: Value) -> GenerationConfig {
     GenerationConfig::from_json(&json).unwrap()
@@ -105,4 +107,59 @@ fn caches_that_are_not_supported_are_refused_by_name() {
     let wrong = json!({"prefill_chunk_size": 2, "use_cache": false, "max_new_tokens": 1});
     let refused = model("gpt2/text-generation").generate_with(&prompt(json!([[3]])), &config(wrong), 0);
     assert!(refused.unwrap_err().to_string().contains("prefill_chunk_size"));
+}
+
+/// `prompt` of a generating class, with the decoder's first token where the class needs one.
+fn started(model: &Model, prompt: Inputs) -> Inputs {
+    match model.generation() {
+        Some(Generation::EncoderDecoder { start, encodes }) if prompt.get("decoder_input_ids").is_none() => {
+            let rows = prompt.get(encodes).unwrap().size()[0];
+            prompt.with("decoder_input_ids", Tensor::full([rows, 1], start, (Kind::Int64, tch::Device::Cpu)))
+        }
+        _ => prompt,
+    }
+}
+
+#[test]
+fn a_cache_takes_what_the_formula_says() {
+    for (name, model, prompt, _) in generating() {
+        let formula = model.cache_formula();
+        assert!(!formula.layers.is_empty(), "{name}");
+        let inputs = started(&model, prompt);
+        for kind in [CacheKind::Static(24), CacheKind::Growing, CacheKind::Whole] {
+            let mut cache = Cache::of_kind(kind);
+            model.forward_cached(&inputs, &mut cache).unwrap();
+            let ids =
+                inputs.get(if inputs.get("decoder_input_ids").is_some() { "decoder_input_ids" } else { "input_ids" });
+            let size = |tokens| CacheSize {
+                rows: ids.unwrap().size()[0],
+                tokens,
+                source: cache.encoded.as_ref().map_or(0, |encoded| encoded.size()[1]),
+                kind: Kind::Float,
+            };
+            match kind {
+                CacheKind::Static(tokens) => assert_eq!(cache.bytes(), formula.bytes(size(tokens)), "{name}"),
+                _ => {
+                    let formula = if kind == CacheKind::Whole { formula.clone().whole() } else { formula.clone() };
+                    let bounds = formula.bytes(size(cache.len()))..=formula.bytes(size(32.max(2 * cache.len())));
+                    assert!(bounds.contains(&cache.bytes()), "{name}: {} in {bounds:?}", cache.bytes());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_formula_counts_layers_heads_and_windows() {
+    let model = model("gemma2/text-generation");
+    let of = |name: &str| model.config()[name].as_i64().unwrap();
+    let (heads, width, window) = (of("num_key_value_heads"), of("head_dim"), of("sliding_window"));
+    let size = CacheSize { rows: 3, tokens: 100, source: 0, kind: Kind::BFloat16 };
+    let kept: i64 =
+        layers(&model).iter().map(|kind| if kind == "full_attention" { 100 } else { window - 1 + 16 }).sum();
+    assert_eq!(model.cache_formula().bytes(size) as i64, 2 * 2 * 3 * heads * width * kept);
+}
+
+fn layers(model: &Model) -> Vec<String> {
+    serde_json::from_value(model.config()["layer_types"].clone()).unwrap()
 }

@@ -4,13 +4,15 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use serde_json::{Value, json};
 use support::{model, prompt, rows, tensor};
 use tch::{Kind, Tensor};
-use tch_transformers::generation::{GenerationConfig, GenerationOptions, Step};
+use tch_transformers::generation::{GenerationConfig, GenerationOptions, Step, TokenTexts};
+use tch_transformers::verify::{Case, cases_directory, discover};
 use tch_transformers::{Error, Inputs, Model};
 
 fn gpt2() -> Model {
@@ -29,8 +31,78 @@ fn ids_equal_those_of_python_for_padded_prompts_under_every_setting() {
         let model = model(run["case"].as_str().unwrap());
         let (ids, mask) = (tensor(&run["prompt"]), tensor(&run["mask"]));
         let inputs = Inputs::new().with("input_ids", ids.shallow_clone()).with("attention_mask", mask.shallow_clone());
-        let found = model.generate_with(&inputs, &config(run["settings"].clone()), 0).unwrap();
+        let config = config(run["settings"].clone());
+        let negative = run.get("negative").map(|ids| {
+            Inputs::new().with("input_ids", tensor(ids)).with("attention_mask", tensor(&run["negative_mask"]))
+        });
+        let generator = model.generator(&config);
+        let generator = match &negative {
+            Some(negative) => generator.negative_prompt(negative),
+            None => generator,
+        };
+        let letters = TokenTexts::new((0..26u8).map(|token| (token.into(), char::from(b'a' + token).to_string())));
+        let generator = if run["letters"] == true { generator.token_texts(&letters) } else { generator };
+        let found = generator.run(&inputs).unwrap().ids;
         assert_eq!(rows(&found), rows(&tensor(&run["ids"])), "{}: {}", run["case"], run["settings"]);
+    }
+}
+
+fn case(name: &str) -> Case {
+    Case::open(&cases_directory().join(name)).unwrap()
+}
+
+/// What `tests/data/generations.json` says of every class that generates.
+fn parity() -> Vec<Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/generations.json");
+    let about: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    about["parity"].as_array().unwrap().clone()
+}
+
+#[test]
+fn every_architecture_generates_as_python_does() {
+    let mut wrong = Vec::new();
+    for row in parity() {
+        let name = row["case"].as_str().unwrap();
+        let model = model(name);
+        let case = case(name);
+        let beside = row["beside"].as_array().unwrap().iter().map(|name| name.as_str().unwrap());
+        let beside = beside.fold(Inputs::new(), |inputs, name| inputs.with_opt(name, case.inputs().get(name)));
+        let inputs = row["inputs"].as_object().unwrap().iter();
+        let inputs = inputs.fold(beside, |inputs, (name, ids)| inputs.with(name, tensor(ids)));
+        for kind in ["greedy", "beams"] {
+            let config = config(row[kind]["settings"].clone());
+            let found = match model.generator(&config).run(&inputs) {
+                Ok(found) => found,
+                Err(error) => {
+                    wrong.push(format!("{name}, {kind}: {error}"));
+                    continue;
+                }
+            };
+            let (ids, expected) = (rows(&found.ids), rows(&tensor(&row[kind]["ids"])));
+            if ids != expected {
+                wrong.push(format!("{name}, {kind}: {}\n  {ids:?}\n  Python {expected:?}", row[kind]["settings"]));
+            } else if let Some(scores) = found.scores {
+                let scores = Vec::<f64>::try_from(scores.to_kind(Kind::Double)).unwrap();
+                let expected: Vec<f64> = serde_json::from_value(row[kind]["scores"].clone()).unwrap();
+                if !std::iter::zip(&scores, &expected).all(|(a, b)| (a - b).abs() < 5e-5 * (1.0 + b.abs())) {
+                    wrong.push(format!("{name}, {kind}: scores {scores:?}\n  Python {expected:?}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn no_class_that_generates_is_left_out() {
+    let key = |case: &Case| (case.about.model_type.clone(), case.about.class.clone());
+    let mut compared: BTreeSet<_> = parity().iter().map(|row| key(&case(row["case"].as_str().unwrap()))).collect();
+    assert!(compared.len() > 80, "{}", compared.len());
+    for folder in discover(&cases_directory()).unwrap() {
+        let name = folder.display().to_string();
+        if compared.insert(key(&case(&name))) {
+            assert!(model(&name).generation().is_none(), "{name} generates, and is not compared with Python");
+        }
     }
 }
 
@@ -105,7 +177,16 @@ fn time_ends_a_generation_after_a_whole_step() {
 fn what_does_not_fit_is_refused_by_name() {
     let (gpt2, t5) = (gpt2(), model("t5/text2text-generation"));
     let refused = [
-        ("num_beams", json!({"num_beams": 4})),
+        ("num_beams", json!({"num_beams": 0})),
+        ("num_beam_groups", json!({"num_beams": 4, "num_beam_groups": 3, "diversity_penalty": 1.0})),
+        ("num_beam_groups", json!({"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 1.0, "do_sample": true})),
+        ("diversity_penalty", json!({"num_beams": 4, "num_beam_groups": 2})),
+        ("diversity_penalty", json!({"num_beams": 4, "diversity_penalty": 0.5})),
+        ("num_return_sequences", json!({"num_beams": 3, "num_return_sequences": 4})),
+        ("stop_strings", json!({"stop_strings": "x"})),
+        ("guidance_scale", json!({"guidance_scale": 2.0, "num_beams": 2})),
+        ("guidance_scale", json!({"guidance_scale": 2.0, "prompt_lookup_num_tokens": 2})),
+        ("prompt_lookup_num_tokens", json!({"num_beams": 2, "prompt_lookup_num_tokens": 3})),
         ("num_return_sequences", json!({"num_return_sequences": 2})),
         ("num_return_sequences", json!({"num_return_sequences": 0})),
         ("max_length", json!({"max_length": 2})),
@@ -128,6 +209,26 @@ fn what_does_not_fit_is_refused_by_name() {
             other => panic!("{settings}: {other:?}"),
         }
     }
+}
+
+#[test]
+fn a_negative_prompt_fits_the_prompt() {
+    let (model, text) = (gpt2(), prompt(json!([[3, 5], [7, 4]])));
+    let (one, two) = (prompt(json!([[3]])), prompt(json!([[3], [2]])));
+    let run = |settings: Value, negative: &Inputs| {
+        let config = config(settings);
+        model.generator(&config).seed(3).negative_prompt(negative).run(&text).map(|found| rows(&found.ids))
+    };
+    for (name, settings, negative) in
+        [("negative_prompt", json!({"guidance_scale": 2.0}), &one), ("guidance_scale", json!({}), &two)]
+    {
+        assert!(matches!(run(settings, negative), Err(Error::Input { name: at, .. }) if at == name));
+    }
+    let several = json!({"guidance_scale": 2.0, "do_sample": true, "num_return_sequences": 3, "max_new_tokens": 4});
+    assert_eq!(run(several, &two).unwrap().len(), 6);
+    let t5 = self::model("t5/text2text-generation");
+    let refused = t5.generate_with(&text, &config(json!({"guidance_scale": 2.0})), 0).unwrap_err().to_string();
+    assert!(refused.contains("guidance_scale"), "{refused}");
 }
 
 #[test]

@@ -6,19 +6,26 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use tch::{Kind, Tensor};
-use tch_transformers::pipeline::{self, FeatureExtraction, Options, Pooling, PoolingMode, Progress, cosine_similarity};
+use tch_transformers::pipeline::{
+    self, FeatureExtraction, Options, Pooling, PoolingMode, Progress, TextClassification, TextInput, cosine_similarity,
+};
 use tch_transformers::weights::{LoadOptions, safetensors};
 use tch_transformers::{Error, Result};
 
-/// A directory with the weights of BERT's committed case and a vocabulary of letters.
+/// A directory with the weights of a committed case and a vocabulary of letters.
 struct Directory(PathBuf);
 
 impl Directory {
     fn new(name: &str) -> Self {
+        Self::of("bert/feature-extraction", name)
+    }
+
+    /// With the weights of another case.
+    fn of(case: &str, name: &str) -> Self {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pipeline").join(name);
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
-        let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/bert/feature-extraction");
+        let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases").join(case);
         for file in ["config.json", "weights.json"] {
             fs::copy(case.join(file), path.join(file)).unwrap();
         }
@@ -177,7 +184,7 @@ fn bad_calls_are_typed_errors() {
     let pipeline = directory.load().unwrap();
     assert!(matches!(pipeline.embed(&[], 8), Err(Error::Input { .. })));
     assert!(matches!(pipeline.embed(&["a"], 0), Err(Error::Input { .. })));
-    directory.write("tokenizer_config.json", json!({}));
+    directory.write("tokenizer_config.json", json!({ "pad_token": null }));
     let unpadded = directory.load().unwrap();
     assert!(unpadded.embed(&["a", "b"], 8).is_ok());
     let alone = unpadded.embed(&["b c"], 8).unwrap();
@@ -186,7 +193,7 @@ fn bad_calls_are_typed_errors() {
         "equally long texts only"
     );
     let none = Options { batch_size: 0, ..Options::default() };
-    assert!(matches!(FeatureExtraction::load(&directory.0, &none), Err(Error::Input { .. })));
+    assert!(matches!(FeatureExtraction::from_pretrained(&directory.0, &none), Err(Error::Input { .. })));
 }
 
 #[test]
@@ -198,7 +205,7 @@ fn a_task_by_its_name_speaks_json_and_tells_how_far_it_is() {
         move |done, all| told.lock().unwrap().push((done, all))
     }));
     let options = Options { batch_size: 2, progress, ..Options::default() };
-    let pipeline = pipeline::load("feature-extraction", &directory.0, options.clone()).unwrap();
+    let pipeline = pipeline::load("feature-extraction", &directory.0, &options).unwrap();
     assert_eq!(pipeline.task(), "feature-extraction");
     let texts = [json!("a"), json!("b c d"), json!("e")];
     let results = pipeline.run(&texts, &serde_json::Map::new()).unwrap();
@@ -214,7 +221,7 @@ fn a_task_by_its_name_speaks_json_and_tells_how_far_it_is() {
     fails(&texts, json!({ "truncation": "perhaps" }), "settings.truncation");
     fails(&texts, json!({ "top_k": 3 }), "top_k");
     fails(&[json!("a"), json!(7)], json!({}), "inputs[1]");
-    let error = pipeline::load("juggling", &directory.0, options).unwrap_err().to_string();
+    let error = pipeline::load("juggling", &directory.0, &options).unwrap_err().to_string();
     assert!(error.contains("juggling") && error.contains("feature-extraction"), "{error}");
 }
 
@@ -273,4 +280,20 @@ fn damage_is_told_by_file() {
         fs::write(&path, whole).unwrap();
     }
     assert!(directory.load().is_ok());
+}
+
+#[test]
+fn decoders_without_padding_classify_texts_one_by_one() {
+    let directory = Directory::of("gpt2/text-classification", "decoder");
+    let config = fs::read_to_string(directory.0.join("config.json")).unwrap();
+    let mut config: Value = serde_json::from_str(&config).unwrap();
+    config["pad_token_id"] = Value::Null;
+    directory.write("config.json", config);
+    let pipeline = TextClassification::from_pretrained(&directory.0, &Options::default()).unwrap();
+    assert_eq!(pipeline.text().batch_size(), 1);
+    let texts = ["a", "b c d", "e"].map(TextInput::from);
+    let all = pipeline.classify(&texts, &Default::default()).unwrap();
+    for (text, labels) in texts.iter().zip(&all) {
+        assert_eq!(pipeline.classify(std::slice::from_ref(text), &Default::default()).unwrap()[0], *labels);
+    }
 }

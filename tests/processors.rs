@@ -8,8 +8,9 @@ use serde_json::Value;
 use tch::{Kind, Tensor};
 use tch_transformers::generation::GenerationConfig;
 use tch_transformers::generation::processors::{
-    EpsilonCutoff, EtaCutoff, ExponentialDecay, ForcedBos, ForcedEos, LogitsProcessor, LogitsProcessors, MinP,
-    NoRepeatNGram, RepetitionPenalty, SequenceBias, Temperature, TopK, TopP, TypicalP,
+    EncoderNoRepeatNGram, EncoderRepetitionPenalty, EpsilonCutoff, EtaCutoff, ExponentialDecay, ForcedBos, ForcedEos,
+    LogitsProcessor, LogitsProcessors, MinP, NoRepeatNGram, Prompt, RepetitionPenalty, SequenceBias, Temperature, TopH,
+    TopK, TopP, TypicalP,
 };
 use tch_transformers::weights::safetensors::SafetensorsFile;
 
@@ -30,10 +31,11 @@ fn scores_equal_those_of_python() {
     for (number, case) in about["cases"].as_array().unwrap().iter().enumerate() {
         let config = GenerationConfig::from_json(&case["settings"]).unwrap();
         let ids = tensors["ids"].narrow(1, 0, case["tokens"].as_i64().unwrap());
-        let prompt = case["prompt"].as_u64().unwrap() as usize;
+        let tokens = case["prompt"].as_u64().unwrap() as usize;
+        let prompt = Prompt { tokens, max_length, mask: None, source: Some(&tensors["source"]) };
         let scores = &tensors[case["scores"].as_str().unwrap()];
         let before = scores.copy();
-        let processors = LogitsProcessors::of(&config, prompt, max_length, None).unwrap();
+        let processors = LogitsProcessors::of(&config, prompt).unwrap();
         assert!(!processors.is_empty(), "{}", case["settings"]);
         let found = numbers(&processors.process(&ids, scores).unwrap());
         let wanted = numbers(&tensors[&format!("{number:02}")]);
@@ -59,6 +61,7 @@ fn padding_is_no_repetition() {
 
 #[test]
 fn settings_outside_their_range_are_refused_by_name() {
+    let source = Tensor::zeros([1, 2], (Kind::Int64, tch::Device::Cpu));
     let refused = [
         ("temperature", Temperature::new(0.0).err()),
         ("temperature", Temperature::new(f64::NAN).err()),
@@ -70,6 +73,9 @@ fn settings_outside_their_range_are_refused_by_name() {
         ("eta_cutoff", EtaCutoff::new(1.0).err()),
         ("repetition_penalty", RepetitionPenalty::new(0.0).err()),
         ("no_repeat_ngram_size", NoRepeatNGram::new(0).err()),
+        ("encoder_repetition_penalty", EncoderRepetitionPenalty::new(-1.0, &source).err()),
+        ("encoder_no_repeat_ngram_size", EncoderNoRepeatNGram::new(0, &source).err()),
+        ("top_h", TopH::new(0.0).err()),
         ("sequence_bias", SequenceBias::new(&[]).err()),
         ("sequence_bias", SequenceBias::new(&[(vec![-1], 1.0)]).err()),
         ("bad_words_ids", SequenceBias::bad_words(&[], &[]).err()),
@@ -79,6 +85,20 @@ fn settings_outside_their_range_are_refused_by_name() {
         let error = error.unwrap_or_else(|| panic!("{name} is taken")).to_string();
         assert!(error.contains(name), "{error}");
     }
+}
+
+#[test]
+fn a_row_of_the_source_belongs_to_all_rows_of_its_prompt() {
+    let source = Tensor::from_slice(&[0i64, 1, 2, 3]).view([2, 2]);
+    let ids = Tensor::from_slice(&[0i64, 2, 0, 2]).view([4, 1]);
+    let scores = Tensor::ones([4, 5], (Kind::Float, tch::Device::Cpu));
+    let found = EncoderNoRepeatNGram::new(2, &source).unwrap().process(&ids, &scores).unwrap();
+    let removed: Vec<Vec<bool>> = Vec::try_from(found.isinf()).unwrap();
+    let at = |token: usize| (0..5).map(|other| other == token).collect::<Vec<bool>>();
+    assert_eq!(removed, [at(1), at(9), at(9), at(3)]);
+    let none = GenerationConfig { encoder_repetition_penalty: 1.5, ..Default::default() };
+    let prompt = Prompt { tokens: 1, max_length: 3, mask: None, source: None };
+    assert!(LogitsProcessors::of(&none, prompt).unwrap_err().to_string().contains("encoder_repetition_penalty"));
 }
 
 #[test]

@@ -173,7 +173,8 @@ fn strides_and_offsets_stay_inside_the_storage() {
         (-1, &[2], &[1], "negative"),
         (0, &[-2, -3], &[1, 1], "negative"),
         (0, &[1 << 40], &[0], "more values"),
-        (0, &[1 << 32, 1 << 32], &[0, 0], "more values"),
+        (0, &[1 << 32, 1 << 32], &[0, 0], "larger than any memory"),
+        (0, &[1 << 32, 1 << 32, 0], &[0, 0, 0], "larger than any memory"),
         (0, &[2, 3], &[1], "one stride for each dimension"),
         (0, &[1; 17], &[1; 17], "more than 16 dimensions"),
     ] {

@@ -18,6 +18,8 @@ pub struct Row {
     pub config: Value,
     /// How many tokens to generate; a forward pass where there is no number.
     pub new_tokens: Option<usize>,
+    /// Lengths of the cache at which the cost of a token is measured; such a row is for nothing else.
+    pub lengths: Vec<i64>,
     weights: WeightsOf,
     inputs: InputsOf,
 }
@@ -48,6 +50,8 @@ struct FileRow {
     image_tokens: i64,
     new_tokens: Option<usize>,
     #[serde(default)]
+    lengths: Vec<i64>,
+    #[serde(default)]
     config: Map<String, Value>,
 }
 
@@ -57,18 +61,19 @@ pub fn rows() -> Result<Vec<Row>> {
     let text = std::fs::read_to_string(root.join("benches/rows.toml"))?;
     let file: File = toml::from_str(&text)?;
     let mut rows = Vec::new();
-    for row in file.row.iter().filter(|row| row.new_tokens.is_none()) {
+    for row in file.row.iter().filter(|row| row.new_tokens.is_none() && row.lengths.is_empty()) {
         if let Some(case) = tiny_case(root, &row.model_type, &row.class)? {
             rows.push(case);
         }
     }
-    for FileRow { name, model_type, class, inputs, image_tokens, new_tokens, mut config } in file.row {
+    for FileRow { name, model_type, class, inputs, image_tokens, new_tokens, lengths, mut config } in file.row {
         config.insert("model_type".into(), model_type.into());
         rows.push(Row {
             name,
             class,
             config: Value::Object(config),
             new_tokens,
+            lengths,
             weights: WeightsOf::Random,
             inputs: InputsOf::Shapes { shapes: inputs, image_tokens },
         });
@@ -86,6 +91,7 @@ fn tiny_case(root: &Path, model_type: &str, class: &str) -> Result<Option<Row>> 
         class: class.to_owned(),
         config: serde_json::from_str(&std::fs::read_to_string(case.join("config.json"))?)?,
         new_tokens: None,
+        lengths: Vec::new(),
         weights: WeightsOf::Case(case.clone()),
         inputs: InputsOf::Case(case),
     }))

@@ -4,6 +4,7 @@ use tch::Device;
 
 use super::load::load_class;
 use super::{AutoClass, AutoConfig, Checkpoint};
+use crate::hub::Hub;
 use crate::weights::{Dtype, LoadOptions, LoadReport, TensorSource};
 use crate::{Model, Result};
 
@@ -43,6 +44,16 @@ impl Pretrained {
         Self { checkpoint: self.checkpoint.subfolder(subfolder), ..self }
     }
 
+    /// The branch, tag or commit of a repository on the hub; `main` unless it is set.
+    pub fn revision(self, revision: impl Into<String>) -> Self {
+        Self { checkpoint: self.checkpoint.revision(revision), ..self }
+    }
+
+    /// How the hub is reached; as the environment says unless it is set.
+    pub fn hub(self, hub: Hub) -> Self {
+        Self { checkpoint: self.checkpoint.hub(hub), ..self }
+    }
+
     /// The floating-point kind: [`Dtype::Auto`], the checkpoint's own, or one that all parameters are brought to.
     pub fn dtype(mut self, dtype: impl Into<Dtype>) -> Self {
         self.options.kind = dtype.into().kind();
@@ -64,6 +75,24 @@ impl Pretrained {
     /// Whether tensors that the class has no use for are passed over, such as the head of another class.
     pub fn allow_unused(mut self, allow: bool) -> Self {
         self.options.allow_unused = allow;
+        self
+    }
+
+    /// Whether parameters that the checkpoint lacks are drawn anew, as Python initialises them: a head for another task.
+    pub fn allow_new_heads(mut self, allow: bool) -> Self {
+        self.options.allow_new_heads = allow;
+        self
+    }
+
+    /// Whether parameters that the checkpoint has in another shape are drawn anew: a head for other labels.
+    pub fn ignore_mismatched_sizes(mut self, ignore: bool) -> Self {
+        self.options.ignore_mismatched_sizes = ignore;
+        self
+    }
+
+    /// What new parameters are drawn from; the same seed gives the same values.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.options.seed = seed;
         self
     }
 

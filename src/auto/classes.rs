@@ -1,7 +1,11 @@
 //! The Auto classes: each stands for one class of any architecture, chosen by task.
 
+use std::collections::BTreeMap;
+
+use super::load::load_class;
 use super::{AutoConfig, Checkpoint, Class, Pretrained};
 use crate::tasks::{self, Task};
+use crate::weights::{LoadOptions, TensorSource};
 use crate::{Error, Model, Result};
 
 /// Which class of an architecture an Auto class stands for.
@@ -36,8 +40,8 @@ impl AutoClass {
         };
         let serving = |task: &&str| entry.class_for(task).filter(ends);
         let is_named = |class: &&'static Class| config.architectures().any(|name| name == class.name);
-        let named = self.if_named.iter().filter_map(|task| serving(task)).find(is_named);
-        let served = || self.tasks.iter().find_map(|task| serving(task));
+        let named = self.if_named.iter().filter_map(&serving).find(is_named);
+        let served = || self.tasks.iter().find_map(&serving);
         let otherwise = || self.otherwise.iter().find(|(category, _)| *category == entry.category);
         named.or_else(served).or_else(|| serving(&otherwise()?.1)).ok_or_else(none)
     }
@@ -45,6 +49,16 @@ impl AutoClass {
     /// The checkpoint as the class that it stands for, with settings that can still be changed.
     pub fn builder(self, checkpoint: impl Into<Checkpoint>) -> Pretrained {
         Pretrained::new(self, checkpoint.into())
+    }
+
+    /// The class that it stands for with new weights, drawn as Python initialises them.
+    ///
+    /// # Errors
+    /// As [`AutoClass::class_of`], and when libtorch fails.
+    pub fn from_config(&self, config: &AutoConfig, options: LoadOptions) -> Result<Model> {
+        let options = LoadOptions { allow_new_heads: true, ..options };
+        let nothing = TensorSource::Memory(BTreeMap::new());
+        load_class(self.class_of(config)?, config.json().clone(), nothing, options).map(|(model, _)| model)
     }
 
     fn none(&self, config: &AutoConfig) -> Error {
@@ -88,7 +102,15 @@ macro_rules! auto_classes {
                     Self::builder(checkpoint).load()
                 }
 
-                /// The same with settings.
+                /// A model with new weights, drawn from the seed of `options` as Python initialises them.
+                ///
+                /// # Errors
+                /// As [`AutoClass::from_config`].
+                pub fn from_config(config: &AutoConfig, options: LoadOptions) -> Result<Model> {
+                    Self::CLASS.from_config(config, options)
+                }
+
+                /// A checkpoint with settings of how it is loaded.
                 pub fn builder(checkpoint: impl Into<Checkpoint>) -> Pretrained {
                     Self::CLASS.builder(checkpoint)
                 }

@@ -2,10 +2,12 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::init::inits;
 use super::{Class, entry};
 use crate::config;
 use crate::error::catch;
 use crate::model::{Model, Module};
+use crate::tasks::{FeatureExtraction, Task};
 use crate::weights::{LoadOptions, LoadReport, TensorSource, Weights, kind_in_config};
 use crate::{Error, Result};
 
@@ -40,15 +42,24 @@ pub(super) fn load_class(
     source: TensorSource,
     options: LoadOptions,
 ) -> Result<(Model, LoadReport)> {
+    let model_type = config::model_type(&config)?;
+    let inits = inits(model_type, &config);
     let kind = match options.kind {
         Some(kind) => kind,
-        None => kind_in_config(config::model_type(&config)?, &config)?.unwrap_or_else(|| source.own_kind()),
+        None => kind_in_config(model_type, &config)?.unwrap_or_else(|| source.own_kind()),
     };
     let options = LoadOptions { kind: Some(kind), ..options };
     catch(|| {
-        let weights = Weights::new(source, options);
+        let bare = source.is_empty();
+        let weights = Weights::new(source, options).drawn_as(inits);
         let module = (class.load)(&config, &weights)?;
-        let (report, state) = weights.finish_with_report();
+        let expected = weights.expected();
+        let (mut report, state) = weights.finish_with_report();
+        if !bare && report.applied.is_empty() && !report.fresh.is_empty() {
+            // Nothing of the checkpoint fits: it is one of another model, and nobody wants all of it new.
+            report.fit.missing = expected.into_iter().collect();
+            return Err(Error::Weights(Box::new(report.fit)));
+        }
         if !(report.fit.is_clean() || options.allow_unused && report.fit.is_usable()) {
             return Err(Error::Weights(Box::new(report.fit)));
         }
@@ -86,5 +97,7 @@ pub fn part(config: &Value, task: &str, weights: &Weights) -> Result<Box<dyn Mod
     let class = own.or_else(|| entry.class_for(task)).ok_or_else(|| {
         Error::config(model_type, "model_type", format!("the architecture has no class for the task `{task}`"))
     })?;
-    (class.load)(config, weights)
+    let weights = weights.drawn_as(inits(model_type, config));
+    let body = class.tasks.is_empty() || class.tasks.contains(&FeatureExtraction::TAG);
+    (class.load)(config, &if body { weights.as_part() } else { weights })
 }

@@ -5,6 +5,7 @@ mod builder;
 mod checkpoint;
 mod classes;
 mod config;
+mod init;
 mod load;
 mod roster;
 

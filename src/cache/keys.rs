@@ -137,6 +137,14 @@ impl KeyValues {
         }
     }
 
+    /// Puts row `rows[i]` in the place of row `i`.
+    pub(super) fn reorder(&mut self, rows: &Tensor) {
+        if let Some((keys, values)) = &mut self.storage {
+            (*keys, *values) = (keys.index_select(0, rows), values.index_select(0, rows));
+            self.shared = false;
+        }
+    }
+
     /// Whether what the tokens before the last `count` of `seen` leave to be seen is here.
     pub(super) fn reaches_back(&self, count: i64, seen: i64) -> bool {
         self.storage.is_none() || self.start + self.len - count >= self.kept(seen - count)
@@ -207,6 +215,21 @@ mod tests {
         (keys, values)
     }
 
+    #[test]
+    fn what_is_seen_is_the_storage_itself() {
+        for window in [None, Some(40)] {
+            let mut past = KeyValues::default();
+            window.into_iter().for_each(|window| past.slide(window));
+            append(&mut past, 0, 50);
+            let (keys, values) = tokens(50, 51);
+            let seen = past.append(&keys, &values);
+            let (all_keys, all_values) = past.storage.as_ref().unwrap();
+            let first = past.start + past.len() - seen.0.size()[2];
+            assert_eq!(seen.0.data_ptr(), all_keys.narrow(2, first, 1).data_ptr(), "{window:?}");
+            assert_eq!(seen.1.data_ptr(), all_values.narrow(2, first, 1).data_ptr(), "{window:?}");
+        }
+    }
+
     fn append(past: &mut KeyValues, from: i64, to: i64) -> Vec<f64> {
         let (keys, values) = tokens(from, to);
         let (keys, values) = past.append(&keys, &values);
@@ -262,6 +285,20 @@ mod tests {
         assert_eq!(append(&mut other, 20, 21), [0.0, 1.0, 2.0, 3.0, 20.0]);
         assert_eq!(append(&mut one, 12, 13), [0.0, 1.0, 2.0, 3.0, 10.0, 11.0, 12.0]);
         assert_eq!(append(&mut past, 4, 5), [0.0, 1.0, 2.0, 3.0, 4.0]);
+    }
+
+    #[test]
+    fn rows_change_places_in_storage_of_their_own() {
+        let rows = Tensor::from_slice(&[1.0f32, 2.0, 3.0]).view([3, 1, 1, 1]);
+        let mut past = KeyValues::default();
+        let _ = past.append(&rows, &rows);
+        let mut other = past.fork(1);
+        other.reorder(&Tensor::from_slice(&[2i64, 0, 0]));
+        let (keys, values) = other.append(&rows.zeros_like(), &rows.zeros_like());
+        assert!(keys.equal(&values));
+        assert_eq!(Vec::<f32>::try_from(keys.flatten(0, -1)).unwrap(), [3.0, 0.0, 1.0, 0.0, 1.0, 0.0]);
+        let (keys, _) = past.append(&rows, &rows);
+        assert_eq!(Vec::<f32>::try_from(keys.flatten(0, -1)).unwrap(), [1.0, 1.0, 2.0, 2.0, 3.0, 3.0]);
     }
 
     #[test]

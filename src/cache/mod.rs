@@ -1,11 +1,13 @@
 //! What a model remembers between the steps of a generation.
 
+mod formula;
 mod keys;
 
 use tch::Tensor;
 
 use crate::{Error, Result};
 
+pub use formula::{CacheFormula, CacheSize, LayerFormula};
 pub use keys::KeyValues;
 use keys::{bytes, rows};
 
@@ -144,7 +146,8 @@ impl Cache {
         }
     }
 
-    /// Forgets all tokens after the first `len`; the next pass goes on from there. What an encoder computed stays.
+    /// Forgets all tokens after the first `len`; the next pass goes on from there. What an encoder computed stays, and
+    /// where images have moved the positions, they are to be among the tokens that stay.
     ///
     /// # Errors
     /// [`Error::Input`] where there are fewer, or what is left cannot be had back: a recurrent state has no past, and a
@@ -159,17 +162,25 @@ impl Cache {
         if count == 0 {
             return Ok(());
         }
+        if let Some(index) = self.recurrent_layer() {
+            return refused(format!("layer {index} has a recurrent state, which does not go back"));
+        }
         for (index, layer) in self.layers.iter().enumerate() {
-            if layer.recurrent.is_some() || layer.window.is_some() {
-                return refused(format!("layer {index} has a recurrent state, which does not go back"));
-            }
             if !layer.past.reaches_back(count, self.len) {
                 return refused(format!("layer {index} keeps the tokens of its window only"));
             }
         }
         self.layers.iter_mut().for_each(|layer| layer.past.drop_last(count, self.len));
         self.len = len;
+        if len == 0 {
+            self.position_offset = None;
+        }
         Ok(())
+    }
+
+    /// The first layer whose state cannot be [taken back](Cache::truncate) by any number of tokens.
+    pub fn recurrent_layer(&self) -> Option<usize> {
+        self.layers.iter().position(|layer| layer.recurrent.is_some() || layer.window.is_some())
     }
 
     /// The same state, with every row `times` times, one copy after another: neither cache changes what the other holds.
@@ -184,6 +195,19 @@ impl Cache {
             memory: part(&self.memory),
             encoded_mask: part(&self.encoded_mask),
             position_offset: part(&self.position_offset),
+        }
+    }
+
+    /// Puts row `rows[i]` (`[rows]`, int64) in the place of row `i`.
+    ///
+    /// Rows that take each other's places continue one prompt: what an encoder computed for them, and where the positions
+    /// of the prompt end, is the same and stays.
+    pub fn reorder(&mut self, rows: &Tensor) {
+        for layer in &mut self.layers {
+            layer.past.reorder(rows);
+            for part in [&mut layer.window, &mut layer.recurrent].into_iter().flatten() {
+                *part = part.index_select(0, rows);
+            }
         }
     }
 
@@ -205,10 +229,10 @@ impl Cache {
         (self.len, self.position_offset) = (0, None);
     }
 
-    /// Bytes of the storage of all tensors, filled or not; storage that several caches share counts in each.
+    /// Bytes of the storage of keys, values, states and what an encoder made, filled or not; storage that several caches
+    /// share counts in each. [`CacheFormula`] says what they will be.
     pub fn bytes(&self) -> usize {
-        let whole = [&self.encoded, &self.memory, &self.encoded_mask, &self.position_offset];
-        let whole: usize = whole.into_iter().flatten().map(bytes).sum();
-        whole + self.layers.iter().map(LayerCache::bytes).sum::<usize>()
+        let encoded: usize = self.encoded.iter().chain(&self.memory).map(bytes).sum();
+        encoded + self.layers.iter().map(LayerCache::bytes).sum::<usize>()
     }
 }

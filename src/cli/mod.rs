@@ -1,5 +1,7 @@
+mod hub;
 mod junit;
 mod list;
+mod progress;
 mod report;
 mod run;
 mod selection;

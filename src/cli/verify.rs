@@ -1,15 +1,13 @@
 use std::fmt::Write as _;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tch_transformers::report::{Report, write_file};
 use tch_transformers::verify::{Difference, Job, Row, Run, Status};
 
 use super::selection::Selection;
-use super::{FAILED, PASSED, junit, print, table::Table};
+use super::{FAILED, PASSED, junit, print, progress, table::Table};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -61,12 +59,7 @@ pub fn write_json(path: &Path, run: &Run) -> Result<()> {
 
 /// Runs the jobs one after the other, with a progress bar on a terminal.
 pub fn run_jobs(jobs: &[Job], fail_fast: bool, quiet: bool) -> Run {
-    let shown = std::io::stderr().is_terminal() && !quiet;
-    let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let bar = ProgressBar::with_draw_target(Some(jobs.len() as u64), target);
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg}") {
-        bar.set_style(style);
-    }
+    let bar = progress::bar(Some(jobs.len() as u64), !quiet);
     let mut run = Run::begin();
     for job in jobs {
         let architecture = job.entry.map_or("", |entry| entry.model_type);

@@ -1,13 +1,20 @@
 //! Generation of tokens: what is generated, and what changes the scores that tokens are chosen by.
 
+mod assisted;
+mod beams;
 mod caching;
+mod candidates;
 mod config;
 mod decoding;
 mod generator;
+mod guidance;
 mod options;
 mod prefix;
 pub mod processors;
+mod reading;
 mod sampling;
+mod search;
+mod stop_strings;
 mod stopping;
 mod text;
 #[cfg(test)]
@@ -20,11 +27,13 @@ use tch::Tensor;
 use crate::{Inputs, Model, Result};
 
 pub use caching::CacheImplementation;
-pub use config::GenerationConfig;
+pub use candidates::{Assistance, AssistantSchedule};
+pub use config::{EarlyStopping, GenerationConfig};
 pub use generator::{Generated, Generator};
 pub use options::GenerationOptions;
 pub use prefix::Prefix;
 pub use sampling::Sampler;
+pub use stop_strings::{StopStrings, TokenTexts};
 pub(crate) use text::ids_name;
 
 /// What one step of a generation has added.
@@ -51,7 +60,7 @@ impl Model {
     /// `pad_token_id` of the configuration, or the first end token. int64, on the model's device.
     ///
     /// # Errors
-    /// [`Error::Input`] when the class does not generate, or as [`Model::forward`].
+    /// [`Error::Input`](crate::Error::Input) when the class does not generate, or as [`Model::forward`].
     pub fn generate(&self, inputs: &Inputs, options: &GenerationOptions) -> Result<Tensor> {
         let pad_token_id = self.config().get("pad_token_id").and_then(serde_json::Value::as_i64);
         self.generate_with(inputs, &GenerationConfig { pad_token_id, ..options.into() }, 0)
@@ -60,10 +69,11 @@ impl Model {
     /// Continues a prompt as `config` says; drawn tokens are those of the [`Sampler`] of `seed`.
     ///
     /// Inputs and result are those of [`Model::generate`]; with `num_return_sequences` every row of the prompt stands
-    /// in the result as often, one copy after another.
+    /// in the result as often, one copy after another; with beams, the best first.
     ///
     /// # Errors
-    /// As [`Model::generate`], and [`Error::Input`] for a setting outside its range or that does not fit the prompt.
+    /// As [`Model::generate`], and [`Error::Input`](crate::Error::Input) for a setting outside its range or that does
+    /// not fit the prompt.
     pub fn generate_with(&self, inputs: &Inputs, config: &GenerationConfig, seed: u64) -> Result<Tensor> {
         Ok(self.generator(config).seed(seed).run(inputs)?.ids)
     }

@@ -196,6 +196,23 @@ impl Text {
         })
     }
 
+    /// Puts row `rows[i]` (`[rows]`, int64) in the place of row `i`, a continuation of the same prompt.
+    pub fn reorder(&mut self, rows: &Tensor) {
+        self.ids = self.ids.index_select(0, rows);
+        self.cache.reorder(rows);
+        self.scored = None;
+    }
+
+    /// The tokens that an encoder reads, or the text of a model without one: `[rows, tokens]`.
+    pub fn source(&self) -> Option<&Tensor> {
+        match self.generation {
+            Generation::DecoderOnly => Some(&self.ids),
+            Generation::EncoderDecoder { encodes, .. } => {
+                self.lasting.get(encodes).filter(|source| source.dim() == 2 && source.kind() == Kind::Int64)
+            }
+        }
+    }
+
     /// Takes the tokens after the first `len` back.
     ///
     /// # Errors
@@ -206,7 +223,7 @@ impl Text {
             self.scored = None;
         }
         let first = |tensor: &Tensor| tensor.narrow(-1, 0, len);
-        self.ids = first(&self.ids);
+        self.ids = self.ids.narrow(-1, 0, len);
         self.mask = self.mask.as_ref().map(first);
         self.positions = self.positions.as_ref().map(first);
         self.segments = self.segments.as_ref().map(first);

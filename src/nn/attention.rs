@@ -450,11 +450,15 @@ fn fused(q: &Tensor, k: &Tensor, v: &Tensor, Attend { mask, bias, .. }: Attend, 
     let attention = |q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>, causal| {
         Tensor::scaled_dot_product_attention(q, k, v, mask, 0.0, causal, scale, false)
     };
-    if kv_heads != heads && queries == 1 && bias.is_none() {
-        // One token: the heads that share keys stand as its queries.
-        let grouped = q.reshape([size[0], kv_heads, heads / kv_heads, size[3]]);
-        let mixed = attention(&grouped, k, v, mask.allowed(1, keys, q).as_ref(), false);
-        return mixed.reshape([size[0], heads, 1, v.size()[3]]);
+    if kv_heads != heads && bias.is_none() && (queries == 1 || queries < keys) {
+        // Tokens after others: the heads that share keys stand as further queries, so that no key is copied.
+        let shared = heads / kv_heads;
+        let mask = mask.allowed(queries, keys, q).map(|allowed| match allowed.size()[..] {
+            [.., tokens, _] if tokens > 1 => allowed.repeat([1, 1, shared, 1]),
+            _ => allowed,
+        });
+        let mixed = attention(&q.reshape([size[0], kv_heads, shared * queries, size[3]]), k, v, mask.as_ref(), false);
+        return mixed.reshape([size[0], heads, queries, v.size()[3]]);
     }
     let (k, v) = (repeat_heads(k, heads), repeat_heads(v, heads));
     match (bias, mask) {
@@ -470,8 +474,11 @@ fn explicit(q: &Tensor, k: &Tensor, v: &Tensor, attend: Attend, spec: Scores) ->
     let Attend { mask, bias, .. } = attend;
     let size = q.size();
     let (batch, heads, queries, keys) = (size[0], size[1], size[2], k.size()[2]);
-    let (k, v) = (repeat_heads(k, heads), repeat_heads(v, heads));
-    let mut scores = q.matmul(&k.transpose(2, 3)) * spec.scale;
+    // The heads that share keys stand as further queries, so that no key is copied.
+    let (kv_heads, shared) = (k.size()[1], heads / k.size()[1]);
+    let together = |x: &Tensor| x.reshape([batch, kv_heads, shared * queries, -1]);
+    let apart = |x: Tensor| x.reshape([batch, heads, queries, -1]);
+    let mut scores = apart(together(q).matmul(&k.transpose(2, 3))) * spec.scale;
     if let Some(cap) = spec.softcap {
         scores = (scores / cap).tanh() * cap;
     }
@@ -493,7 +500,7 @@ fn explicit(q: &Tensor, k: &Tensor, v: &Tensor, attend: Attend, spec: Scores) ->
         None => scores.softmax(-1, Kind::Float),
     };
     let weights = weights.to_kind(q.kind());
-    (weights.matmul(&v), weights)
+    (apart(together(&weights).matmul(v)), weights)
 }
 
 /// `bias` where `mask` allows, the lowest finite number elsewhere.

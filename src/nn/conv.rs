@@ -95,8 +95,9 @@ impl ConvWeight {
         let older = weights.has("weight_g") || weights.has("weight_v");
         let names = if older { ["weight_g", "weight_v"] } else { ["original0", "original1"] };
         let weights = if older { weights.clone() } else { weights.at("parametrizations.weight") };
-        let magnitude = weights.weight(names[0], &magnitudes);
+        // New magnitudes are those of new directions.
         let direction = weights.weight(names[1], shape);
+        let magnitude = weights.weight(names[0], &magnitudes);
         let dim = dim as i64;
         if direction.requires_grad() {
             return Self::Parts { magnitude, direction, dim };

@@ -18,10 +18,14 @@ impl Embedding {
     }
 
     /// With a row that gets no gradient from looking it up (`padding_idx`, from the end where negative), where there
-    /// is one.
-    pub fn with_padding(self, row: Option<i64>) -> Self {
+    /// is one; it is zero in a table that `weights` had to make anew.
+    pub fn with_padding(self, weights: &Weights, row: Option<i64>) -> Self {
         let count = self.table.size()[0];
-        Self { padding: row.map_or(-1, |row| if row < 0 { row + count } else { row }), ..self }
+        let row = row.map(|row| if row < 0 { row + count } else { row }).filter(|row| (0..count).contains(row));
+        if let Some(row) = row {
+            weights.clear_if_new(&self.table, row);
+        }
+        Self { padding: row.unwrap_or(-1), ..self }
     }
 
     /// A table that another part of the model has too.

@@ -30,12 +30,12 @@ pub struct GatedDeltaSpec {
 
 impl GatedDeltaSpec {
     /// Width of all heads of queries, and of keys.
-    fn keys(&self) -> i64 {
+    pub fn keys(&self) -> i64 {
         self.key_heads * self.key_dim
     }
 
     /// Width of all heads of values.
-    fn values(&self) -> i64 {
+    pub fn values(&self) -> i64 {
         self.value_heads * self.value_dim
     }
 }

@@ -9,7 +9,7 @@ use super::{Activation, Linear, Norm, NormSpec, Passed, Pooling};
 use crate::inputs::{Argument, Dim};
 use crate::model::{Generation, Module};
 use crate::weights::Weights;
-use crate::{Cache, Inputs, Outputs, Result};
+use crate::{Cache, CacheFormula, Inputs, Outputs, Result};
 
 /// The part of a class that all heads of an architecture share.
 pub trait Body: Debug + Send + Sync {
@@ -37,6 +37,11 @@ pub trait Body: Debug + Send + Sync {
     /// As [`Module::renewed_beyond`].
     fn renewed_beyond(&self) -> Option<i64> {
         None
+    }
+
+    /// As [`Module::cache_formula`].
+    fn cache_formula(&self) -> CacheFormula {
+        CacheFormula::default()
     }
 
     /// As [`Module::reads_both_ways`].
@@ -124,6 +129,10 @@ impl<B: Body, R: Readout> Module for Headed<B, R> {
 
     fn renewed_beyond(&self) -> Option<i64> {
         self.body.renewed_beyond()
+    }
+
+    fn cache_formula(&self) -> CacheFormula {
+        self.body.cache_formula()
     }
 
     fn reads_both_ways(&self) -> bool {

@@ -90,16 +90,17 @@ impl LatentAttention {
         };
         let q = q.view([batch, tokens, heads, -1]).transpose(1, 2);
         let (q_plain, q_rotated) = (q.narrow(3, 0, nope_dim), rotated(q.narrow(3, nope_dim, rope_dim)));
-        let latent = self.kv_norm.forward(&latent).unsqueeze(1);
+        // Side by side they are the keys of a single query, and their first part its values.
+        let keys = Tensor::cat(&[self.kv_norm.forward(&latent).unsqueeze(1), k_rotated], 3);
         let (mixed, weights) = match past {
             Some(past) => {
-                let (latent, k_rotated) = past.append(&latent, &k_rotated);
+                let (keys, _) = past.append(&keys, &keys.narrow(3, 0, 0));
                 match tokens {
-                    1 => self.attend_narrow(&q_plain, &q_rotated, &latent, &k_rotated, attend),
-                    _ => self.attend_wide(&q_plain, &q_rotated, &latent, &k_rotated, attend),
+                    1 => self.attend_narrow(&q_plain, &q_rotated, &keys, attend),
+                    _ => self.attend_wide(&q_plain, &q_rotated, &keys, attend),
                 }
             }
-            None => self.attend_wide(&q_plain, &q_rotated, &latent, &k_rotated, attend),
+            None => self.attend_wide(&q_plain, &q_rotated, &keys, attend),
         };
         let mixed = mixed.transpose(1, 2).reshape([batch, tokens, heads * v_dim]);
         (self.o.forward(&mixed), weights)
@@ -110,12 +111,12 @@ impl LatentAttention {
         &self,
         q_plain: &Tensor,
         q_rotated: &Tensor,
-        latent: &Tensor,
-        k_rotated: &Tensor,
+        keys: &Tensor,
         attend: Attend,
     ) -> (Tensor, Option<Tensor>) {
-        let LatentAttentionSpec { heads, nope_dim, rope_dim, v_dim, scale, .. } = self.spec;
-        let (batch, keys) = (latent.size()[0], latent.size()[2]);
+        let LatentAttentionSpec { heads, kv_rank, nope_dim, rope_dim, v_dim, scale, .. } = self.spec;
+        let (latent, k_rotated) = (keys.narrow(3, 0, kv_rank), keys.narrow(3, kv_rank, rope_dim));
+        let (batch, keys) = (keys.size()[0], keys.size()[2]);
         let kv = latent
             .squeeze_dim(1)
             .linear(&self.kv_up, None::<Tensor>)
@@ -134,15 +135,14 @@ impl LatentAttention {
         &self,
         q_plain: &Tensor,
         q_rotated: &Tensor,
-        latent: &Tensor,
-        k_rotated: &Tensor,
+        keys: &Tensor,
         attend: Attend,
     ) -> (Tensor, Option<Tensor>) {
         let LatentAttentionSpec { heads, kv_rank, nope_dim, v_dim, scale, .. } = self.spec;
         let up = self.kv_up.view([heads, nope_dim + v_dim, kv_rank]);
         let q = Tensor::cat(&[&q_plain.matmul(&up.narrow(1, 0, nope_dim)), q_rotated], 3);
-        let k = Tensor::cat(&[latent, k_rotated], 3);
-        let (mixed, weights) = scaled_attention(&q, &k, latent, attend, Scores::scaled(scale));
+        let latent = keys.narrow(3, 0, kv_rank);
+        let (mixed, weights) = scaled_attention(&q, keys, &latent, attend, Scores::scaled(scale));
         (mixed.matmul(&up.narrow(1, nope_dim, v_dim).transpose(1, 2)), weights)
     }
 }

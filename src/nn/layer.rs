@@ -6,7 +6,7 @@ use super::{
     LatentAttention, LatentAttentionSpec, Mamba, MambaSpec, MixMlp, Mlp, MlpSpec, Moe, MoeSpec, Norm, NormSpec,
     Reduced, ReducedSpec, ShortConv, ShortConvSpec, Windows, WindowsSpec,
 };
-use crate::cache::LayerCache;
+use crate::cache::{LayerCache, LayerFormula};
 use crate::weights::Weights;
 
 /// Where a layer normalises.
@@ -128,6 +128,32 @@ impl LayerSpec {
             wide_residual: false,
             adapter: None,
         }
+    }
+
+    /// What a cache keeps of the layer.
+    pub fn cached(&self) -> LayerFormula {
+        let kept = match &self.mixer {
+            MixerSpec::Attention(spec) => LayerFormula::attention(spec.kv_heads, spec.head_dim),
+            MixerSpec::Latent(spec) => {
+                LayerFormula { per_token: spec.kv_rank + spec.rope_dim, ..LayerFormula::default() }
+            }
+            MixerSpec::Mamba(spec) => LayerFormula {
+                convolution: (spec.kernel - 1) * spec.inner,
+                recurrent: spec.inner * spec.state,
+                ..LayerFormula::default()
+            },
+            MixerSpec::ShortConv(spec) => {
+                LayerFormula { convolution: (spec.kernel - 1) * spec.hidden, ..LayerFormula::default() }
+            }
+            MixerSpec::GatedDelta(spec) => LayerFormula {
+                convolution: (spec.kernel - 1) * (2 * spec.keys() + spec.values()),
+                recurrent: spec.value_heads * spec.key_dim * spec.value_dim,
+                ..LayerFormula::default()
+            },
+            MixerSpec::Windows(_) | MixerSpec::Reduced(_) | MixerSpec::Disentangled(_) => LayerFormula::default(),
+        };
+        let source = self.cross.map_or(0, |cross| LayerFormula::attention(cross.kv_heads, cross.head_dim).per_token);
+        LayerFormula { per_source: source, ..kept }
     }
 
     /// The attention that mixes the tokens, to change a switch of; `None` where something else mixes them.
@@ -307,6 +333,8 @@ pub struct Layer {
     cross: Option<(Attention, Frame)>,
     feed_forward: Option<(FeedForward, Frame)>,
     adapter: Option<(Norm, Mlp)>,
+    /// What a cache keeps of it.
+    pub(super) cached: LayerFormula,
 }
 
 /// What a layer returns: hidden states, and the attention weights where they are wanted.
@@ -344,6 +372,7 @@ impl Layer {
             cross: spec.cross.map(cross),
             feed_forward: FeedForward::load(&weights.at("mlp"), &spec.feed_forward).map(feed_forward),
             adapter: spec.adapter.map(adapter),
+            cached: spec.cached(),
         }
     }
 

@@ -2,7 +2,7 @@ use tch::Tensor;
 
 use super::{Attend, Layer, LayerSpec, Mask, Norm, NormSpec, RelativePositions, Rotation, masked_bias};
 use crate::weights::Weights;
-use crate::{Cache, Inputs, Outputs};
+use crate::{Cache, Inputs, LayerFormula, Outputs};
 
 /// Transformer layers one after the other, each with a spec of its own, and a last normalisation where there is one.
 #[derive(Debug, Clone, PartialEq)]
@@ -251,6 +251,11 @@ impl Stack {
     /// `layers` in the `order` in which a pass goes through them, some several times (Lan et al., 2019).
     pub fn shared(layers: Vec<Layer>, order: Vec<usize>) -> Self {
         Self { layers, order, final_norm: None }
+    }
+
+    /// What a cache keeps of the layers that a pass goes through.
+    pub fn cached(&self) -> Vec<LayerFormula> {
+        self.order.iter().filter_map(|layer| self.layers.get(*layer)).map(|layer| layer.cached).collect()
     }
 
     /// The first layer of a pass, and the others.

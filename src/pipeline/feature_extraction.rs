@@ -1,4 +1,4 @@
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
@@ -6,10 +6,11 @@ use tch::{Device, Kind, Tensor};
 use super::sentence::{self, Pooling, PoolingMode, SentenceModule};
 use super::text::numbers;
 use super::{Batch, Options, Text, TypedPipeline};
+use crate::auto::{AutoConfig, AutoModel, AutoModelForTextEncoding, Checkpoint};
 use crate::json::read_optional;
 use crate::text::Tokenizer;
 use crate::weights::LoadOptions;
-use crate::{Error, Model, Outputs, Result, auto, config};
+use crate::{Error, Model, Outputs, Result};
 
 /// Texts to vectors: a directory of `sentence-transformers`, or of any text model with a tokenizer.
 ///
@@ -38,32 +39,33 @@ struct TransformerConfig {
 }
 
 impl FeatureExtraction {
-    /// As [`FeatureExtraction::load`], for callers that say with each call how many texts a pass has.
+    /// As [`FeatureExtraction::from_pretrained`], from a directory.
     ///
     /// # Errors
-    /// As [`FeatureExtraction::load`].
+    /// As [`FeatureExtraction::from_pretrained`].
     pub fn from_directory(directory: &Path, options: LoadOptions) -> Result<Self> {
-        Self::load(directory, &Options { load: options, ..Options::default() })
+        Self::from_pretrained(directory, &Options { load: options, ..Options::default() })
     }
 
-    /// Loads the directory: `config.json`, `model.safetensors` and `tokenizer.json`, and where they are there
+    /// Loads a checkpoint: `config.json`, `model.safetensors` and `tokenizer.json`, and where they are there
     /// `tokenizer_config.json`, `sentence_bert_config.json` and `modules.json` with the modules it names.
     ///
     /// Tensors that belong to other classes, such as a language model's head, are passed over; see
-    /// [`FeatureExtraction::unused`].
+    /// [`FeatureExtraction::unused`]. A pooler, whose output is not looked at, may be missing.
     ///
     /// # Errors
     /// A typed error for every file that is missing or damaged, a module that is not supported, and as
     /// [`auto::load`](crate::auto::load).
-    pub fn load(directory: &Path, options: &Options) -> Result<Self> {
-        let (place, modules) = match sentence::modules(directory, options.load)? {
+    pub fn from_pretrained(checkpoint: impl Into<Checkpoint>, options: &Options) -> Result<Self> {
+        let directory = checkpoint.into().directory()?;
+        let (place, modules) = match sentence::modules(&directory, options.load)? {
             Some((place, modules)) => (directory.join(place), modules),
-            None => (PathBuf::from(directory), vec![SentenceModule::Pooling(Pooling(vec![PoolingMode::Mean]))]),
+            None => (directory, vec![SentenceModule::Pooling(Pooling(vec![PoolingMode::Mean]))]),
         };
         if !modules.iter().any(|module| matches!(module, SentenceModule::Pooling(_))) {
             return Err(Error::config("modules.json", "type", "lists no Pooling"));
         }
-        let text = Text::with_class(&place, text_class(&place)?, options)?;
+        let text = Text::without_pooler(&place, text_class(&place)?, options)?;
         let settings: TransformerConfig = read_optional(&place.join("sentence_bert_config.json"))?.unwrap_or_default();
         let text = text.with_tokenizer(|tokenizer| {
             let tokenizer = match settings.max_seq_length {
@@ -73,6 +75,11 @@ impl FeatureExtraction {
             if settings.do_lower_case { tokenizer.lowercased() } else { Ok(tokenizer) }
         })?;
         Ok(Self { text, modules })
+    }
+
+    /// Tokenizer and model.
+    pub fn text(&self) -> &Text {
+        &self.text
     }
 
     /// The model without the modules after it.
@@ -149,14 +156,11 @@ impl TypedPipeline for FeatureExtraction {
 
 /// The class that reads text: of an encoder-decoder, the encoder alone where there is such a class.
 fn text_class(directory: &Path) -> Result<&'static str> {
-    let config = config::read_json(&directory.join("config.json"))?;
-    let model_type = config::model_type(&config)?;
-    let entry = auto::entry(model_type)?;
-    let encoder = entry.class_for("text-encoding").filter(|_| entry.category == "encoder-decoder");
-    let class = encoder.or_else(|| entry.class_for("feature-extraction"));
-    class.map(|class| class.name).ok_or_else(|| {
-        Error::config(model_type, "model_type", "the architecture has no class for the task `feature-extraction`")
-    })
+    let config = AutoConfig::from_pretrained(directory)?;
+    let encoder =
+        (config.entry().category == "encoder-decoder").then(|| AutoModelForTextEncoding::CLASS.class_of(&config));
+    let class = encoder.and_then(Result::ok).map_or_else(|| AutoModel::CLASS.class_of(&config), Ok)?;
+    Ok(class.name)
 }
 
 /// The cosine of the angle between any two rows of `vectors` (`[texts, width]`), `[texts, texts]`.

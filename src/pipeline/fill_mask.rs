@@ -1,11 +1,10 @@
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 use tokenizers::Encoding;
 
 use super::text::numbers;
 use super::{Batch, OneOrMany, Options, Text, TypedPipeline};
+use crate::auto::{AutoModelForMaskedLM, Checkpoint};
 use crate::text::SpecialToken;
 use crate::{Error, Outputs, Result};
 
@@ -66,12 +65,12 @@ pub enum Fills {
 }
 
 impl FillMask {
-    /// Loads the checkpoint in `directory`.
+    /// Loads a checkpoint.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] when the tokenizer has no mask token, and as [`Text::for_task`].
-    pub fn load(directory: &Path, options: &Options) -> Result<Self> {
-        let text = Text::for_task(directory, Self::TASK, options)?;
+    /// [`Error::Tokenizer`] when the tokenizer has no mask token, and as [`Text::from_pretrained`].
+    pub fn from_pretrained(checkpoint: impl Into<Checkpoint>, options: &Options) -> Result<Self> {
+        let text = Text::from_pretrained(AutoModelForMaskedLM::CLASS, checkpoint, options)?;
         let mask = text.tokenizer().special_tokens().mask.clone();
         let mask = mask.ok_or_else(|| {
             Error::Tokenizer("has no mask token, which tokenizer_config.json names as `mask_token`".into())
@@ -101,7 +100,8 @@ impl FillMask {
         let truncation = self.text.truncation(settings.tokenizer_kwargs.truncation);
         let encodings = self.text.tokenizer().encode_cut(texts, truncation)?;
         if let Some(index) = encodings.iter().position(|encoding| self.masks(encoding).is_empty()) {
-            let message = format!("has no mask token `{}`: {:?}", self.mask.content, texts[index]);
+            let mask = &self.mask.content;
+            let message = format!("has no mask; write `{mask}` where a token is to be filled in: {:?}", texts[index]);
             return Err(Error::input(format!("inputs[{index}]"), message));
         }
         self.text.each(encodings, self.text.batch_size(), |batch, outputs| {

@@ -5,6 +5,7 @@
 mod entities;
 mod feature_extraction;
 mod fill_mask;
+mod generating;
 mod labels;
 mod options;
 mod question_answering;
@@ -12,6 +13,8 @@ mod sentence;
 mod task;
 mod text;
 mod text_classification;
+mod text_generation;
+mod text_to_text;
 mod token_classification;
 mod values;
 mod zero_shot_classification;
@@ -26,6 +29,11 @@ pub use sentence::{Pooling, PoolingMode};
 pub use task::{Pipeline, TypedPipeline, load, tasks};
 pub use text::{Batch, Text};
 pub use text_classification::{Labelled, TextClassification, TextClassificationSettings, TextInput, TopK};
+pub use text_generation::{Continued, Prompt, TextGeneration, TextGenerationSettings, Written};
+pub use text_to_text::{
+    AnyText, InAnotherLanguage, Summarization, Summary, Text2TextGeneration, TextToText, TextToTextSettings,
+    Translation, Wording, WrittenText,
+};
 pub use token_classification::{Entity, TokenClassification, TokenClassificationSettings, Words};
 pub use values::OneOrMany;
 pub use zero_shot_classification::{ZeroShot, ZeroShotClassification, ZeroShotSettings};

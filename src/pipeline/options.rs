@@ -6,8 +6,8 @@ use crate::weights::LoadOptions;
 /// How a pipeline loads its model and runs it.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Device, kind and strictness of loading. Tensors of other classes, such as a language model's head, are passed
-    /// over whatever it says.
+    /// Device and kind of the model. Default: the CPU, and the checkpoint's own kind, as in Python. Tensors of other
+    /// classes, such as a language model's head, are passed over whatever it says.
     pub load: LoadOptions,
     /// The most texts (or pieces of long ones) of one pass. Default: 32.
     pub batch_size: usize,
@@ -17,7 +17,8 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { load: LoadOptions::default(), batch_size: 32, progress: None }
+        let load = LoadOptions { kind: None, ..LoadOptions::default() };
+        Self { load, batch_size: 32, progress: None }
     }
 }
 

@@ -1,11 +1,10 @@
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 use tokenizers::Encoding;
 
 use super::labels::softmax;
 use super::text::numbers;
 use super::{Options, Text, TypedPipeline};
+use crate::auto::{AutoModelForQuestionAnswering, Checkpoint};
 use crate::text::{Side, Strategy, Truncation};
 use crate::{Error, Result};
 
@@ -112,12 +111,14 @@ struct Piece {
 }
 
 impl QuestionAnswering {
-    /// Loads the checkpoint in `directory`.
+    /// Loads a checkpoint.
     ///
     /// # Errors
-    /// As [`Text::for_task`].
-    pub fn load(directory: &Path, options: &Options) -> Result<Self> {
-        Ok(Self { text: Text::for_task(directory, Self::TASK, options)?.for_whole_texts() })
+    /// As [`Text::from_pretrained`].
+    pub fn from_pretrained(checkpoint: impl Into<Checkpoint>, options: &Options) -> Result<Self> {
+        Ok(Self {
+            text: Text::from_pretrained(AutoModelForQuestionAnswering::CLASS, checkpoint, options)?.for_whole_texts(),
+        })
     }
 
     /// Tokenizer and model.
@@ -178,7 +179,13 @@ impl QuestionAnswering {
             true => ((asked.as_str(), question.context.as_str()), Strategy::OnlySecond),
             false => ((question.context.as_str(), asked.as_str()), Strategy::OnlyFirst),
         };
-        let mut encoding = tokenizer.encode_pairs(&[pair], Truncation { strategy, stride, max_length })?.swap_remove(0);
+        let truncation = Truncation { strategy, stride, max_length };
+        let mut encoding = tokenizer.encode_pairs(&[pair], truncation).map_err(|error| {
+            let way = "a shorter question, `max_question_len` or a larger `max_seq_len` makes room";
+            let message = format!("leaves no room for the context in {max_length} tokens; {way} ({error})");
+            Error::input("question", message)
+        })?;
+        let mut encoding = encoding.swap_remove(0);
         let rest = encoding.take_overflowing();
         Ok(std::iter::once(encoding).chain(rest).collect())
     }
@@ -293,14 +300,14 @@ mod tests {
 
     #[test]
     fn spans_run_forwards_and_are_not_too_long() {
-        let (start, end) = ([0.1, 0.6, 0.0, 0.3], [0.5, 0.1, 0.2, 0.2]);
+        let (start, end) = ([0.1, 0.6, 0.0, 0.3], [0.5, 0.1, 0.2, 0.25]);
         let spans = |longest, count| {
             let spans = best_spans(&start, &end, longest, count);
             spans.iter().map(|span| (span.first, span.last)).collect::<Vec<_>>()
         };
         assert_eq!(spans(4, 1), [(1, 3)]);
         assert_eq!(spans(2, 1), [(1, 2)]);
-        assert_eq!(spans(1, 9), [(1, 1), (3, 3), (0, 0)]);
+        assert_eq!(spans(1, 9), [(3, 3), (1, 1), (0, 0)]);
         assert_eq!(spans(4, 9).len(), 8, "spans of probability 0 are none");
     }
 }

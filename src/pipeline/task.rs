@@ -1,14 +1,14 @@
 use std::fmt::Debug;
-use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{
-    FeatureExtraction, FillMask, Options, QuestionAnswering, TextClassification, TokenClassification,
-    ZeroShotClassification,
+    FeatureExtraction, FillMask, Options, QuestionAnswering, Summarization, Text2TextGeneration, TextClassification,
+    TextGeneration, TokenClassification, Translation, ZeroShotClassification,
 };
+use crate::auto::Checkpoint;
 use crate::{Error, Result};
 
 /// A pipeline whose task is known only when the program runs: JSON in, JSON out, both as Python's pipelines have them.
@@ -66,7 +66,7 @@ fn parse<T: DeserializeOwned>(name: &str, json: Value) -> Result<T> {
     })
 }
 
-type Loader = fn(&Path, &Options) -> Result<Box<dyn Pipeline>>;
+type Loader = fn(Checkpoint, &Options) -> Result<Box<dyn Pipeline>>;
 
 /// A task, the other names that Python has for it, and how its pipeline is loaded.
 const fn row<P: TypedPipeline + 'static>(
@@ -77,14 +77,24 @@ const fn row<P: TypedPipeline + 'static>(
 }
 
 const TASKS: &[(&str, &[&str], Loader)] = &[
-    row::<FeatureExtraction>(&[], |directory, options| boxed(FeatureExtraction::load(directory, options))),
-    row::<FillMask>(&[], |directory, options| boxed(FillMask::load(directory, options))),
-    row::<QuestionAnswering>(&[], |directory, options| boxed(QuestionAnswering::load(directory, options))),
-    row::<TextClassification>(&["sentiment-analysis"], |directory, options| {
-        boxed(TextClassification::load(directory, options))
+    row::<FeatureExtraction>(&[], |checkpoint, options| boxed(FeatureExtraction::from_pretrained(checkpoint, options))),
+    row::<FillMask>(&[], |checkpoint, options| boxed(FillMask::from_pretrained(checkpoint, options))),
+    row::<QuestionAnswering>(&[], |checkpoint, options| boxed(QuestionAnswering::from_pretrained(checkpoint, options))),
+    row::<TextClassification>(&["sentiment-analysis"], |checkpoint, options| {
+        boxed(TextClassification::from_pretrained(checkpoint, options))
     }),
-    row::<TokenClassification>(&["ner"], |directory, options| boxed(TokenClassification::load(directory, options))),
-    row::<ZeroShotClassification>(&[], |directory, options| boxed(ZeroShotClassification::load(directory, options))),
+    row::<TextGeneration>(&[], |checkpoint, options| boxed(TextGeneration::from_pretrained(checkpoint, options))),
+    row::<Text2TextGeneration>(&[], |checkpoint, options| {
+        boxed(Text2TextGeneration::from_pretrained(checkpoint, options))
+    }),
+    row::<Summarization>(&[], |checkpoint, options| boxed(Summarization::from_pretrained(checkpoint, options))),
+    row::<Translation>(&[], |checkpoint, options| boxed(Translation::from_pretrained(checkpoint, options))),
+    row::<TokenClassification>(&["ner"], |checkpoint, options| {
+        boxed(TokenClassification::from_pretrained(checkpoint, options))
+    }),
+    row::<ZeroShotClassification>(&[], |checkpoint, options| {
+        boxed(ZeroShotClassification::from_pretrained(checkpoint, options))
+    }),
 ];
 
 fn boxed(pipeline: Result<impl Pipeline + 'static>) -> Result<Box<dyn Pipeline>> {
@@ -96,15 +106,15 @@ pub fn tasks() -> impl Iterator<Item = &'static str> {
     TASKS.iter().map(|(task, ..)| *task)
 }
 
-/// The pipeline for `task` with the checkpoint in `directory`; `sentiment-analysis` and `ner` are known too.
+/// The pipeline for `task` with a checkpoint; `sentiment-analysis` and `ner` are known too.
 ///
 /// # Errors
-/// [`Error::Input`] for a task without pipeline, and as the pipeline's own `load`.
-pub fn load(task: &str, directory: &Path, options: Options) -> Result<Box<dyn Pipeline>> {
+/// [`Error::Input`] for a task without pipeline, and as the pipeline's own `from_pretrained`.
+pub fn load(task: &str, checkpoint: impl Into<Checkpoint>, options: &Options) -> Result<Box<dyn Pipeline>> {
     let found = TASKS.iter().find(|(name, aliases, _)| *name == task || aliases.contains(&task));
     let (.., load) = found.ok_or_else(|| {
         let known: Vec<_> = tasks().collect();
         Error::input("task", format!("there is no pipeline for `{task}`; there are {}", known.join(", ")))
     })?;
-    load(directory, &options)
+    load(checkpoint.into(), options)
 }

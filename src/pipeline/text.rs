@@ -5,11 +5,12 @@ use tch::{Device, Kind, Tensor};
 use tokenizers::Encoding;
 
 use super::{Options, Progress};
+use crate::auto::{AutoClass, AutoConfig, Checkpoint};
 use crate::error::catch;
 use crate::inputs::Dim;
 use crate::text::{Strategy, Tokenizer, Truncation};
 use crate::weights::{LoadOptions, TensorSource};
-use crate::{Error, Inputs, Model, Outputs, Result, auto, config};
+use crate::{Error, Inputs, Model, Outputs, Result, auto};
 
 /// A tokenizer and a model that reads what it makes: what every pipeline on texts stands on.
 #[derive(Debug)]
@@ -38,17 +39,14 @@ pub struct Batch {
 }
 
 impl Text {
-    /// Loads the checkpoint in `directory` as the class that its architecture has for `task`.
+    /// Loads a checkpoint as the class that `auto` stands for, with its tokenizer.
     ///
     /// # Errors
-    /// [`Error::Config`] when the architecture has no such class, and as [`Text::with_class`].
-    pub fn for_task(directory: &Path, task: &str, options: &Options) -> Result<Self> {
-        let config = config::read_json(&directory.join("config.json"))?;
-        let model_type = config::model_type(&config)?;
-        let class = auto::entry(model_type)?.class_for(task).ok_or_else(|| {
-            Error::config(model_type, "model_type", format!("the architecture has no class for the task `{task}`"))
-        })?;
-        Self::with_class(directory, class.name, options)
+    /// [`Error::NoClassForTask`] when the architecture has no such class, and as [`Text::with_class`].
+    pub fn from_pretrained(auto: AutoClass, checkpoint: impl Into<Checkpoint>, options: &Options) -> Result<Self> {
+        let directory = checkpoint.into().directory()?;
+        let class = auto.class_of(&AutoConfig::from_pretrained(&directory)?)?;
+        Self::with_class(&directory, class.name, options)
     }
 
     /// Loads the checkpoint in `directory` as `class`, with its tokenizer.
@@ -57,10 +55,28 @@ impl Text {
     /// As [`auto::from_directory`] and [`Tokenizer::from_directory`]; [`Error::Input`] for a batch size of 0 and a class
     /// that reads no text.
     pub fn with_class(directory: &Path, class: &str, options: &Options) -> Result<Self> {
+        let load = LoadOptions { allow_unused: true, ..options.load };
+        Self::with_model(directory, auto::from_directory(directory, class, load)?, options)
+    }
+
+    /// The same for who needs the last hidden state alone: the checkpoint may lack the pooler behind it.
+    ///
+    /// # Errors
+    /// As [`Text::with_class`].
+    pub fn without_pooler(directory: &Path, class: &str, options: &Options) -> Result<Self> {
+        let load = LoadOptions { allow_unused: true, allow_new_heads: true, ..options.load };
+        let (model, report) = auto::from_directory_with_report(directory, class, load)?;
+        if !options.load.allow_new_heads && report.fresh.iter().any(|name| !name.contains("pooler")) {
+            // Says all that is missing.
+            return Self::with_class(directory, class, options);
+        }
+        Self::with_model(directory, model, options)
+    }
+
+    fn with_model(directory: &Path, model: Model, options: &Options) -> Result<Self> {
         if options.batch_size == 0 {
             return Err(Error::input("batch_size", "is 0; expected at least 1"));
         }
-        let model = auto::from_directory(directory, class, LoadOptions { allow_unused: true, ..options.load })?;
         let state: BTreeSet<&str> = model.state().names().collect();
         let stored = TensorSource::open(directory)?.names();
         let unused: Vec<_> = stored.into_iter().filter(|name| !state.contains(name.as_str())).collect();

@@ -1,5 +1,3 @@
-use std::path::Path;
-
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
@@ -7,6 +5,7 @@ use super::labels::Labels;
 use super::text::numbers;
 use super::{Function, Label, Options, Text, TypedPipeline};
 use crate::Result;
+use crate::auto::{AutoModelForSequenceClassification, Checkpoint};
 
 /// Texts to labels: any checkpoint with a head for sequence classification.
 #[derive(Debug)]
@@ -86,12 +85,13 @@ pub enum Labelled {
 }
 
 impl TextClassification {
-    /// Loads the checkpoint in `directory`.
+    /// Loads a checkpoint.
     ///
     /// # Errors
-    /// As [`Text::for_task`].
-    pub fn load(directory: &Path, options: &Options) -> Result<Self> {
-        let text = Text::for_task(directory, Self::TASK, options)?.for_whole_texts();
+    /// As [`Text::from_pretrained`].
+    pub fn from_pretrained(checkpoint: impl Into<Checkpoint>, options: &Options) -> Result<Self> {
+        let text =
+            Text::from_pretrained(AutoModelForSequenceClassification::CLASS, checkpoint, options)?.for_whole_texts();
         Ok(Self { labels: Labels::of(text.model()), text })
     }
 
@@ -115,16 +115,26 @@ impl TextClassification {
         if let Some(length) = settings.max_length {
             truncation.max_length = truncation.max_length.min(length);
         }
-        let encode = |input: &TextInput| {
-            let mut encodings = match input {
-                TextInput::Text(text) => self.text.tokenizer().encode_cut(&[text], truncation)?,
-                TextInput::Pair { text, text_pair } => {
-                    self.text.tokenizer().encode_pairs(&[(text, text_pair)], truncation)?
+        let (mut texts, mut pairs) = (Vec::new(), Vec::new());
+        let (mut of_texts, mut of_pairs) = (Vec::new(), Vec::new());
+        for (place, input) in inputs.iter().enumerate() {
+            match input {
+                TextInput::Text(text) => {
+                    texts.push(text.as_str());
+                    of_texts.push(place);
                 }
-            };
-            Ok(encodings.swap_remove(0))
-        };
-        let encodings = inputs.iter().map(encode).collect::<Result<Vec<_>>>()?;
+                TextInput::Pair { text, text_pair } => {
+                    pairs.push((text.as_str(), text_pair.as_str()));
+                    of_pairs.push(place);
+                }
+            }
+        }
+        let tokenizer = self.text.tokenizer();
+        let singles = std::iter::zip(of_texts, tokenizer.encode_cut(&texts, truncation)?);
+        let doubles = std::iter::zip(of_pairs, tokenizer.encode_pairs(&pairs, truncation)?);
+        let mut encodings: Vec<_> = singles.chain(doubles).collect();
+        encodings.sort_by_key(|(place, _)| *place);
+        let encodings = encodings.into_iter().map(|(_, encoding)| encoding).collect();
         self.text.rows(encodings, &["logits"], |_, rows| numbers(&rows[0]))
     }
 

@@ -1,5 +1,3 @@
-use std::path::Path;
-
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use tokenizers::Encoding;
@@ -8,6 +6,7 @@ use super::entities::{Strategy, Token, aggregated, without_overlap};
 use super::labels::{Labels, softmax};
 use super::text::numbers;
 use super::{Options, Text, TypedPipeline};
+use crate::auto::{AutoModelForTokenClassification, Checkpoint};
 use crate::{Error, Result};
 
 /// The tokens of texts to labels, such as the names of persons and places.
@@ -100,12 +99,12 @@ struct Source {
 }
 
 impl TokenClassification {
-    /// Loads the checkpoint in `directory`.
+    /// Loads a checkpoint.
     ///
     /// # Errors
-    /// As [`Text::for_task`].
-    pub fn load(directory: &Path, options: &Options) -> Result<Self> {
-        let text = Text::for_task(directory, Self::TASK, options)?;
+    /// As [`Text::from_pretrained`].
+    pub fn from_pretrained(checkpoint: impl Into<Checkpoint>, options: &Options) -> Result<Self> {
+        let text = Text::from_pretrained(AutoModelForTokenClassification::CLASS, checkpoint, options)?;
         Ok(Self { labels: Labels::of(text.model()), text })
     }
 

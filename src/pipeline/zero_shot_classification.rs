@@ -1,10 +1,9 @@
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
 use super::labels::{Labels, softmax};
 use super::text::numbers;
 use super::{OneOrMany, Options, Text, TypedPipeline};
+use crate::auto::{AutoModelForSequenceClassification, Checkpoint};
 use crate::text::{Strategy, Truncation};
 use crate::{Error, Result};
 
@@ -55,12 +54,13 @@ pub struct ZeroShot {
 }
 
 impl ZeroShotClassification {
-    /// Loads the checkpoint in `directory`, whose labels should have one that begins with `entail`.
+    /// Loads a checkpoint, whose labels should have one that begins with `entail`.
     ///
     /// # Errors
-    /// As [`Text::for_task`].
-    pub fn load(directory: &Path, options: &Options) -> Result<Self> {
-        let text = Text::for_task(directory, "text-classification", options)?.for_whole_texts();
+    /// As [`Text::from_pretrained`].
+    pub fn from_pretrained(checkpoint: impl Into<Checkpoint>, options: &Options) -> Result<Self> {
+        let text =
+            Text::from_pretrained(AutoModelForSequenceClassification::CLASS, checkpoint, options)?.for_whole_texts();
         let entailment = Labels::of(text.model()).beginning_with("entail");
         if entailment.is_none() {
             let class = text.model().class();
@@ -86,18 +86,19 @@ impl ZeroShotClassification {
         }
         let hypotheses =
             labels.iter().map(|label| filled(&settings.hypothesis_template, label)).collect::<Result<Vec<_>>>()?;
-        let pair = |text: &str, hypothesis: &String| {
-            let truncation = self.text.truncation(true);
-            let first = Truncation { strategy: Strategy::OnlyFirst, ..truncation };
-            // Where the hypothesis alone is too long, nothing is cut.
-            let encodings = self.text.tokenizer().encode_pairs(&[(text, hypothesis)], first);
-            encodings
-                .or_else(|_| self.text.tokenizer().encode_pairs(&[(text, hypothesis)], Truncation::NONE))
-                .map(|mut encodings| encodings.swap_remove(0))
-        };
-        let pairs = texts.iter().flat_map(|text| hypotheses.iter().map(|hypothesis| pair(text, hypothesis)));
-        let logits: Vec<Vec<f32>> =
-            self.text.rows(pairs.collect::<Result<Vec<_>>>()?, &["logits"], |_, rows| numbers(&rows[0]))?;
+        let pairs: Vec<(&str, &str)> =
+            texts.iter().flat_map(|text| hypotheses.iter().map(|hypothesis| (*text, hypothesis.as_str()))).collect();
+        let first = Truncation { strategy: Strategy::OnlyFirst, ..self.text.truncation(true) };
+        let tokenizer = self.text.tokenizer();
+        let encodings = tokenizer.encode_pairs(&pairs, first).or_else(|_| {
+            // A pair whose hypothesis alone is too long is not cut.
+            let of = |pair| {
+                let cut = tokenizer.encode_pairs(&[pair], first);
+                cut.or_else(|_| tokenizer.encode_pairs(&[pair], Truncation::NONE))
+            };
+            pairs.iter().map(|pair| of(*pair)).collect::<Result<Vec<_>>>().map(|encodings| encodings.concat())
+        })?;
+        let logits: Vec<Vec<f32>> = self.text.rows(encodings, &["logits"], |_, rows| numbers(&rows[0]))?;
         let per_text = std::iter::zip(texts, logits.chunks(labels.len()));
         Ok(per_text.map(|(text, logits)| self.ranked(text, &labels, logits, settings.multi_label)).collect())
     }

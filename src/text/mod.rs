@@ -1,10 +1,26 @@
 //! Texts to tokens and back: the tokenizer of a checkpoint's directory, as Python's `AutoTokenizer` makes it.
 
+mod build;
+pub mod chat;
+mod class_table;
+mod classes;
+mod generic;
+mod languages;
+mod parts;
+mod piece_recipes;
+mod process;
+mod recipe;
+mod sentencepiece;
 mod settings;
 mod special;
+mod streamer;
 mod tokenizer;
 mod truncation;
+mod vocabulary;
+mod word_recipes;
 
+pub use chat::{ChatOptions, ChatTemplate, ChatTemplateError, Message};
 pub use special::{SpecialToken, SpecialTokens};
+pub use streamer::Streamer;
 pub use tokenizer::{Side, Tokenizer};
 pub use truncation::{Strategy, Truncation};

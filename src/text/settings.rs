@@ -1,103 +1,286 @@
+//! What `tokenizer_config.json` and the files of older versions say about a tokenizer.
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::Deserialize;
-use tokenizers::TruncationDirection;
-use tokenizers::normalizers::NormalizerWrapper;
+use serde_json::{Map, Value};
+use tokenizers::AddedToken;
 
 use super::tokenizer::Side;
-use super::{SpecialToken, SpecialTokens};
-use crate::Result;
 use crate::json::read_optional;
+use crate::{Error, Result};
 
-/// What `tokenizer_config.json` says that changes ids or text.
+/// The fields of the tokens with a role, in the order in which Python keeps them.
+pub(super) const ROLES: [&str; 7] =
+    ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+
+/// The most extra tokens that a setting may ask for; T5 has 100, Pegasus 103.
+const MOST_EXTRA: usize = 100_000;
+
+/// Everything that changes ids or text.
+#[derive(Debug, Default)]
+pub(super) struct Settings {
+    pub options: Options,
+    /// The tokens with a role that the directory names; `None` for one that it says there is not.
+    pub roles: BTreeMap<&'static str, Option<Given>>,
+    /// Tokens with roles of the model's own, by field.
+    pub own_roles: Vec<(String, Given)>,
+    /// Special tokens without a role, as today's files name them.
+    pub extra: Option<Vec<Given>>,
+    /// The same, as older files name them.
+    pub additional: Option<Vec<Given>>,
+    /// Added tokens by id.
+    pub added: BTreeMap<u32, StoredToken>,
+    mask_token_sent: Option<String>,
+}
+
+/// Plain settings.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Settings {
+pub(super) struct Options {
+    pub tokenizer_class: Option<String>,
     /// Absurdly large where there is no limit, hence a float.
     model_max_length: Option<f64>,
+    max_len: Option<f64>,
     pub padding_side: Option<Side>,
-    truncation_side: Option<Side>,
-    pub clean_up_tokenization_spaces: Option<bool>,
-    do_lower_case: Option<bool>,
-    strip_accents: Option<bool>,
-    tokenize_chinese_chars: Option<bool>,
-    #[serde(flatten)]
-    special: Named,
-    additional_special_tokens: Option<Vec<Token>>,
+    pub truncation_side: Option<Side>,
+    clean_up_tokenization_spaces: Option<bool>,
+    clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output: Option<bool>,
+    pub split_special_tokens: Option<bool>,
+    pub add_prefix_space: Option<bool>,
+    pub add_bos_token: Option<bool>,
+    pub add_eos_token: Option<bool>,
+    pub do_lower_case: Option<bool>,
+    pub strip_accents: Option<bool>,
+    pub tokenize_chinese_chars: Option<bool>,
+    pub clean_text: Option<bool>,
+    pub keep_accents: Option<bool>,
+    pub split_by_punct: Option<bool>,
+    pub trim_offsets: Option<bool>,
+    pub legacy: Option<bool>,
+    pub legacy_behaviour: Option<bool>,
+    pub unk_id: Option<usize>,
+    extra_ids: Option<usize>,
+    offset: Option<usize>,
+    pub src_lang: Option<String>,
+    pub language: Option<String>,
+    pub task: Option<String>,
+    pub predict_timestamps: Option<bool>,
 }
 
-/// The tokens with a role.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Named {
-    bos_token: Option<Token>,
-    eos_token: Option<Token>,
-    unk_token: Option<Token>,
-    sep_token: Option<Token>,
-    pad_token: Option<Token>,
-    cls_token: Option<Token>,
-    mask_token: Option<Token>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Token {
+/// A token, as its content or with how it is found in a text.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Given {
     Plain(String),
-    Added { content: String },
+    Full(StoredToken),
 }
 
-impl Token {
-    fn content(&self) -> &str {
+/// An added token as files have it.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct StoredToken {
+    pub content: String,
+    pub single_word: bool,
+    pub lstrip: bool,
+    pub rstrip: bool,
+    /// Where it is not said, special tokens are found in the text as it is, others in the normalised text.
+    pub normalized: Option<bool>,
+    pub special: bool,
+}
+
+impl StoredToken {
+    /// A token that is found as it is written.
+    pub fn verbatim(content: String, special: bool) -> Self {
+        Self { content, special, normalized: Some(false), ..Self::default() }
+    }
+
+    /// The token as the vocabulary takes it, special where it is already or `is_special`.
+    pub fn added(&self, is_special: bool) -> AddedToken {
+        let special = self.special || is_special;
+        AddedToken::from(self.content.clone(), special)
+            .normalized(self.normalized.unwrap_or(!special))
+            .single_word(self.single_word)
+            .lstrip(self.lstrip)
+            .rstrip(self.rstrip)
+    }
+}
+
+impl Given {
+    pub fn content(&self) -> &str {
         match self {
-            Self::Plain(content) | Self::Added { content } => content,
+            Self::Plain(content) => content,
+            Self::Full(token) => &token.content,
+        }
+    }
+
+    /// Of JSON; with a value that is neither a string nor a token, nothing.
+    fn of(value: &Value) -> Option<Self> {
+        match value {
+            Value::String(content) => Some(Self::Plain(content.clone())),
+            value => stored_token(value).map(Self::Full),
         }
     }
 }
 
+fn stored_token(value: &Value) -> Option<StoredToken> {
+    value.get("content")?;
+    StoredToken::deserialize(value).ok()
+}
+
+/// The added tokens of a parsed `tokenizer.json`, by id.
+fn added_tokens_of(json: &Map<String, Value>) -> BTreeMap<u32, StoredToken> {
+    let tokens = json.get("added_tokens").and_then(Value::as_array).into_iter().flatten();
+    tokens.filter_map(|token| Some((u32::try_from(token.get("id")?.as_u64()?).ok()?, stored_token(token)?))).collect()
+}
+
 impl Settings {
-    pub fn read(directory: &Path) -> Result<Self> {
-        Ok(read_optional(&directory.join("tokenizer_config.json"))?.unwrap_or_default())
+    /// Reads the files of `directory`; `json` is its `tokenizer.json`, where there is one.
+    pub fn read(directory: &Path, json: Option<&Map<String, Value>>) -> Result<Self> {
+        let path = directory.join("tokenizer_config.json");
+        let mut fields: Map<String, Value> = read_optional(&path)?.unwrap_or_default();
+        if json.is_some() {
+            // The file's own template counts.
+            fields.remove("add_bos_token");
+            fields.remove("add_eos_token");
+        }
+        let wrong =
+            |field: &str, message: &str| Error::Json { path: path.clone(), message: format!("`{field}`: {message}") };
+        let mut settings = Self::default();
+        settings.take_lists(&mut fields);
+        match fields.get("added_tokens_decoder") {
+            Some(Value::Object(tokens)) => {
+                for (id, token) in tokens {
+                    let field = format!("added_tokens_decoder.{id}");
+                    let id = id.parse().map_err(|_| wrong(&field, "not an id"))?;
+                    settings.added.insert(id, stored_token(token).ok_or_else(|| wrong(&field, "not a token"))?);
+                }
+            }
+            Some(_) => return Err(wrong("added_tokens_decoder", "not a map from ids to tokens")),
+            None => settings.read_older(directory, &mut fields, json)?,
+        }
+        settings.take_roles(&fields);
+        settings.options = crate::json::deserialize(&path, Value::Object(fields))?;
+        Ok(settings)
+    }
+
+    /// Takes the special tokens without a role.
+    fn take_lists(&mut self, fields: &mut Map<String, Value>) {
+        let is_empty = |value: Option<&Value>| match value {
+            None | Some(Value::Null) => true,
+            Some(Value::Array(list)) => list.is_empty(),
+            Some(Value::Object(map)) => map.is_empty(),
+            Some(_) => false,
+        };
+        if is_empty(fields.get("extra_special_tokens"))
+            && let Some(tokens) = fields.remove("additional_special_tokens")
+        {
+            fields.insert("extra_special_tokens".into(), tokens);
+        }
+        match fields.remove("extra_special_tokens") {
+            Some(Value::Object(named)) => self.own_roles = own_roles(&named),
+            Some(Value::Array(list)) => self.extra = Some(list.iter().filter_map(Given::of).collect()),
+            _ => {}
+        }
+        let of_model = fields.iter().filter(|(field, value)| {
+            field.ends_with("_token") && value.is_string() && !ROLES.contains(&field.as_str())
+        });
+        let of_model: Map<_, _> = of_model.map(|(field, value)| (field.clone(), value.clone())).collect();
+        self.own_roles.splice(0..0, own_roles(&of_model));
+    }
+
+    /// Files of versions that kept added tokens apart.
+    fn read_older(
+        &mut self,
+        directory: &Path,
+        fields: &mut Map<String, Value>,
+        json: Option<&Map<String, Value>>,
+    ) -> Result<()> {
+        let map: Option<Map<String, Value>> = read_optional(&directory.join("special_tokens_map.json"))?;
+        for (field, value) in map.into_iter().flatten() {
+            match (field.as_str(), &value) {
+                ("additional_special_tokens", Value::Array(list)) => {
+                    self.additional = Some(list.iter().filter_map(Given::of).collect());
+                }
+                ("extra_special_tokens", Value::Array(list)) => {
+                    let extra = self.extra.get_or_insert_default();
+                    for token in list.iter().filter_map(Given::of) {
+                        if !extra.iter().any(|known| known.content() == token.content()) {
+                            extra.push(token);
+                        }
+                    }
+                }
+                ("extra_special_tokens", Value::Object(named)) => self.own_roles.extend(own_roles(named)),
+                (_, Value::Object(_)) => {
+                    let mut value = value;
+                    value["special"] = true.into();
+                    fields.insert(field, value);
+                }
+                _ => {
+                    fields.insert(field, value);
+                }
+            }
+        }
+        let added: Option<BTreeMap<String, u32>> = read_optional(&directory.join("added_tokens.json"))?;
+        if let Some(added) = added {
+            let roles = ROLES.iter().filter_map(|role| Given::of(fields.get(*role)?));
+            let special: BTreeSet<_> =
+                roles.chain(self.extra.iter().flatten().cloned()).map(|token| token.content().to_owned()).collect();
+            self.added.extend(added.into_iter().map(|(token, id)| {
+                let is_special = special.contains(&token);
+                (id, StoredToken { content: token, special: is_special, ..StoredToken::default() })
+            }));
+        }
+        self.added.extend(json.map(added_tokens_of).unwrap_or_default());
+        Ok(())
+    }
+
+    /// Takes the tokens with a role: as the added token of that content, where there is one.
+    fn take_roles(&mut self, fields: &Map<String, Value>) {
+        let by_content: BTreeMap<_, _> = self.added.values().map(|token| (token.content.as_str(), token)).collect();
+        for role in ROLES {
+            let Some(value) = fields.get(role) else { continue };
+            let given = Given::of(value).map(|given| match by_content.get(given.content()) {
+                Some(token) => Given::Full((*token).clone()),
+                None => given,
+            });
+            self.roles.insert(role, given);
+        }
+        self.mask_token_sent = fields.get("mask_token_sent").and_then(Value::as_str).map(str::to_owned);
+    }
+
+    /// What the directory says that a token with a role is, or `mask_token_sent`.
+    pub fn named(&self, field: &str) -> Option<&str> {
+        match field {
+            "mask_token_sent" => self.mask_token_sent.as_deref(),
+            _ => self.roles.get(field)?.as_ref().map(Given::content),
+        }
     }
 
     /// The most tokens of a text; `usize::MAX` where there is no limit.
     pub fn max_length(&self) -> usize {
-        self.model_max_length.filter(|length| *length < 1e9).map_or(usize::MAX, |length| length as usize)
+        let length = self.options.model_max_length.or(self.options.max_len);
+        length.filter(|length| *length < 1e9).map_or(usize::MAX, |length| length as usize)
     }
 
-    pub fn truncation_direction(&self) -> TruncationDirection {
-        match self.truncation_side {
-            Some(Side::Left) => TruncationDirection::Left,
-            _ => TruncationDirection::Right,
-        }
+    /// How many `<extra_id_…>` T5 has.
+    pub fn extra_ids(&self) -> usize {
+        self.options.extra_ids.unwrap_or(100).min(MOST_EXTRA)
     }
 
-    /// The tokenizers of BERT's family build their normaliser from these settings, whatever `tokenizer.json` says.
-    pub fn normalize(&self, tokenizer: &mut tokenizers::Tokenizer) -> tokenizers::Result<()> {
-        if let Some(NormalizerWrapper::BertNormalizer(normalizer)) = tokenizer.get_normalizer() {
-            let mut normalizer = *normalizer;
-            normalizer.lowercase = self.do_lower_case.unwrap_or(normalizer.lowercase);
-            normalizer.strip_accents = self.strip_accents.or(normalizer.strip_accents);
-            normalizer.handle_chinese_chars = self.tokenize_chinese_chars.unwrap_or(normalizer.handle_chinese_chars);
-            tokenizer.with_normalizer(Some(normalizer))?;
-        }
-        Ok(())
+    /// The id before the first piece of Pegasus.
+    pub fn offset(&self) -> usize {
+        self.options.offset.unwrap_or(103).min(MOST_EXTRA)
     }
 
-    pub fn special_tokens(&self, tokenizer: &tokenizers::Tokenizer) -> SpecialTokens {
-        let find = |token: &Token| {
-            let content = token.content().to_owned();
-            tokenizer.token_to_id(&content).map(|id| SpecialToken { content, id })
-        };
-        let named = |token: &Option<Token>| token.as_ref().and_then(find);
-        SpecialTokens {
-            bos: named(&self.special.bos_token),
-            eos: named(&self.special.eos_token),
-            unk: named(&self.special.unk_token),
-            sep: named(&self.special.sep_token),
-            pad: named(&self.special.pad_token),
-            cls: named(&self.special.cls_token),
-            mask: named(&self.special.mask_token),
-            additional: self.additional_special_tokens.iter().flatten().filter_map(find).collect(),
-        }
+    /// Whether spaces that tokens bring are cleaned up. That is for WordPiece; the spaces of byte pairs are the text's.
+    pub fn cleans_up(&self, is_bpe: bool) -> bool {
+        let options = &self.options;
+        let forced = options.clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output.unwrap_or(false);
+        options.clean_up_tokenization_spaces.unwrap_or(false) && (!is_bpe || forced)
     }
+}
+
+fn own_roles(fields: &Map<String, Value>) -> Vec<(String, Given)> {
+    fields.iter().filter_map(|(field, token)| Some((field.clone(), Given::of(token)?))).collect()
 }

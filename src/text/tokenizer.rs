@@ -2,14 +2,14 @@ use std::path::Path;
 
 use serde::Deserialize;
 use tch::{Kind, Tensor};
-use tokenizers::models::ModelWrapper;
 use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
 use tokenizers::{
     Encoding, PaddingDirection, PaddingParams, PostProcessor, PostProcessorWrapper, TruncationDirection, pad_encodings,
 };
 
-use super::settings::Settings;
-use super::{SpecialToken, SpecialTokens, Strategy, Truncation};
+use super::build::{Built, build};
+use super::{SpecialTokens, Strategy, Truncation};
+use crate::error::catch;
 use crate::{Error, Inputs, Result};
 
 /// Texts to batches of token ids and back: `tokenizer.json` with what `tokenizer_config.json` changes about it.
@@ -17,13 +17,15 @@ use crate::{Error, Inputs, Result};
 pub struct Tokenizer {
     /// Without truncation, padding and post-processor: they depend on the call.
     inner: tokenizers::Tokenizer,
-    processor: Option<PostProcessorWrapper>,
+    processor: PostProcessorWrapper,
     special: SpecialTokens,
     padding_side: Side,
-    pad_type_id: u32,
-    truncation_direction: TruncationDirection,
+    truncation_side: Side,
     max_length: usize,
+    /// Whether spaces that tokens bring are cleaned up in decoded text.
     clean_up: bool,
+    /// Ends of words that become spaces in decoded text.
+    suffix: Option<&'static str>,
 }
 
 /// An end of a text.
@@ -43,42 +45,11 @@ impl Tokenizer {
     /// [`Error::Io`], [`Error::Json`] or [`Error::Tokenizer`] for a file that is missing or damaged, and when the
     /// length leaves no room for the text.
     pub fn from_directory(directory: &Path) -> Result<Self> {
-        let path = directory.join("tokenizer.json");
-        let json = std::fs::read(&path).map_err(|error| Error::io(&path, error))?;
-        let mut inner = tokenizers::Tokenizer::from_bytes(json)
-            .map_err(|error| Error::Tokenizer(format!("{}: {error}", path.display())))?;
-        let settings = Settings::read(directory)?;
-        settings.normalize(&mut inner).map_err(failed)?;
-        let mut special = settings.special_tokens(&inner);
-        let stored = inner.get_padding().cloned();
-        if let Some(stored) = &stored
-            && special.pad.is_none()
-        {
-            let id = inner.token_to_id(&stored.pad_token);
-            special.pad = id.map(|id| SpecialToken { content: stored.pad_token.clone(), id });
-        }
-        let padding_side = match (settings.padding_side, stored.as_ref().map(|stored| stored.direction)) {
-            (Some(side), _) => side,
-            (None, Some(PaddingDirection::Left)) => Side::Left,
-            _ => Side::Right,
-        };
-        // The clean-up is for WordPiece; the spaces of byte pairs are those of the text.
-        let is_bpe = matches!(inner.get_model(), ModelWrapper::BPE(_));
-        let processor = inner.get_post_processor().cloned();
-        inner.with_post_processor(None::<PostProcessorWrapper>);
-        inner.with_padding(None);
-        inner.with_truncation(None).map_err(failed)?;
-        let tokenizer = Self {
-            inner,
-            processor,
-            special,
-            padding_side,
-            pad_type_id: stored.map_or(0, |stored| stored.pad_type_id),
-            truncation_direction: settings.truncation_direction(),
-            max_length: usize::MAX,
-            clean_up: settings.clean_up_tokenization_spaces.unwrap_or(false) && !is_bpe,
-        };
-        tokenizer.with_max_length(settings.max_length())
+        let Built { inner, processor, special, padding_side, truncation_side, max_length, clean_up, suffix } =
+            guarded(|| build(directory))?;
+        let max = usize::MAX;
+        Self { inner, processor, special, padding_side, truncation_side, max_length: max, clean_up, suffix }
+            .with_max_length(max_length)
     }
 
     /// Cuts texts to `max_length` tokens, special ones included, whatever `tokenizer_config.json` allows.
@@ -184,7 +155,7 @@ impl Tokenizer {
     /// As [`Tokenizer::encode_cut`].
     pub fn encode_pairs(&self, pairs: &[(&str, &str)], truncation: Truncation) -> Result<Vec<Encoding>> {
         let texts: Vec<&str> = pairs.iter().flat_map(|(first, second)| [*first, *second]).collect();
-        let mut encodings = self.inner.encode_batch_char_offsets(texts, false).map_err(failed)?.into_iter();
+        let mut encodings = self.encode_raw(texts)?.into_iter();
         let mut pairs = Vec::with_capacity(pairs.len());
         while let (Some(first), Some(second)) = (encodings.next(), encodings.next()) {
             pairs.push(self.finish(first, Some(second), truncation, true)?);
@@ -198,8 +169,13 @@ impl Tokenizer {
     }
 
     fn encode_texts(&self, texts: &[&str], truncation: Truncation, add_special: bool) -> Result<Vec<Encoding>> {
-        let encodings = self.inner.encode_batch_char_offsets(texts.to_vec(), false).map_err(failed)?;
+        let encodings = self.encode_raw(texts.to_vec())?;
         encodings.into_iter().map(|encoding| self.finish(encoding, None, truncation, add_special)).collect()
+    }
+
+    /// The tokens of each text and nothing else.
+    fn encode_raw(&self, texts: Vec<&str>) -> Result<Vec<Encoding>> {
+        guarded(|| self.inner.encode_batch_char_offsets(texts, false).map_err(failed))
     }
 
     fn finish(
@@ -213,20 +189,17 @@ impl Tokenizer {
             second.set_type_ids(vec![1; second.len()]);
         }
         let specials = if add_special { self.added_tokens(second.is_some()) } else { 0 };
-        truncation.apply(&mut first, second.as_mut(), specials, self.truncation_direction)?;
-        match &self.processor {
-            Some(processor) => processor.process(first, second, add_special).map_err(failed),
-            None => {
-                let encodings = std::iter::once(first).chain(second).collect();
-                let joined = <dyn PostProcessor>::default_process(encodings, add_special).map_err(failed)?;
-                Ok(Encoding::merge(joined, false))
-            }
-        }
+        let direction = match self.truncation_side {
+            Side::Left => TruncationDirection::Left,
+            Side::Right => TruncationDirection::Right,
+        };
+        truncation.apply(&mut first, second.as_mut(), specials, direction)?;
+        guarded(|| self.processor.process(first, second, add_special).map_err(failed))
     }
 
     /// How many special tokens stand around a text, or a pair of texts.
     fn added_tokens(&self, is_pair: bool) -> usize {
-        self.processor.as_ref().map_or(0, |processor| processor.added_tokens(is_pair))
+        self.processor.added_tokens(is_pair)
     }
 
     /// `input_ids`, `attention_mask` and `token_type_ids`, `[texts, tokens]` each, padded to the longest on
@@ -245,7 +218,6 @@ impl Tokenizer {
                 let padding = PaddingParams {
                     pad_id: pad.id,
                     pad_token: pad.content.clone(),
-                    pad_type_id: self.pad_type_id,
                     direction: match self.padding_side {
                         Side::Left => PaddingDirection::Left,
                         Side::Right => PaddingDirection::Right,
@@ -278,9 +250,28 @@ impl Tokenizer {
         let id =
             |id: &i64| u32::try_from(*id).map_err(|_| Error::input("ids", format!("{id} is not the id of a token")));
         let ids = ids.iter().map(id).collect::<Result<Vec<_>>>()?;
-        let text = self.inner.decode(&ids, skip_special_tokens).map_err(failed)?;
+        // Some decoders cannot do without a token.
+        let is_left_out = |id: &u32| match self.inner.id_to_token(*id) {
+            Some(token) => skip_special_tokens && self.inner.get_added_vocabulary().is_special_token(&token),
+            None => true,
+        };
+        if ids.iter().all(is_left_out) {
+            return Ok(String::new());
+        }
+        let mut text = guarded(|| self.inner.decode(&ids, skip_special_tokens).map_err(failed))?;
+        if let Some(suffix) = self.suffix {
+            text = text.replace(suffix, " ").trim().to_owned();
+        }
         Ok(if self.clean_up { clean_up(text) } else { text })
     }
+}
+
+/// Runs code of `tokenizers`, which panics on some damaged files, and turns that into an error.
+fn guarded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch(run).map_err(|error| match error {
+        Error::Libtorch(message) => Error::Tokenizer(message),
+        error => error,
+    })
 }
 
 fn failed(error: tokenizers::Error) -> Error {

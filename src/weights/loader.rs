@@ -5,6 +5,7 @@ use std::rc::Rc;
 use tch::{Device, Kind, Tensor};
 use tch_transformers_native::{Matrix, Prepack, Weight};
 
+use super::init::{Drawing, Inits};
 use super::state::{Piece, grouped};
 use super::{Layout, LoadReport, NameTable, State, TensorSource, WeightsReport, is_float, transfer};
 
@@ -21,6 +22,14 @@ pub struct LoadOptions {
     pub trainable: bool,
     /// Whether tensors that nothing asks for are passed over in silence, such as the heads of another class.
     pub allow_unused: bool,
+    /// Whether parameters that the checkpoint lacks are drawn anew, as Python initialises them, such as the head of a
+    /// model that is to be trained for another task. [`LoadReport::fresh`] names them.
+    pub allow_new_heads: bool,
+    /// Whether parameters that the checkpoint has in another shape are drawn anew, such as a head for other labels.
+    /// [`LoadReport::replaced`] names them.
+    pub ignore_mismatched_sizes: bool,
+    /// Decides, together with its name, what a new parameter is drawn as.
+    pub seed: u64,
     /// Which matrices are laid out for oneDNN; none of a trainable model.
     pub prepack: Prepack,
 }
@@ -32,6 +41,9 @@ impl Default for LoadOptions {
             kind: Some(Kind::Float),
             trainable: false,
             allow_unused: false,
+            allow_new_heads: false,
+            ignore_mismatched_sizes: false,
+            seed: 0,
             prepack: Prepack::Auto,
         }
     }
@@ -54,6 +66,11 @@ struct Log {
     applied: BTreeSet<String>,
     converted: BTreeMap<String, (Kind, Kind)>,
     interchangeable: BTreeSet<String>,
+    /// Stored names that were drawn anew; those in `replaced` had another shape.
+    fresh: BTreeSet<String>,
+    replaced: BTreeMap<String, (Vec<i64>, Vec<i64>)>,
+    /// New matrices that follow the common rule.
+    blank: Vec<Tensor>,
     /// Prefixes of names that nothing reads.
     spare: Vec<String>,
     leaves: BTreeMap<String, Tensor>,
@@ -70,6 +87,10 @@ struct Log {
 pub struct Weights {
     loader: Rc<Loader>,
     names: Rc<NameTable>,
+    /// What new parameters are drawn from.
+    inits: Rc<Inits>,
+    /// Whether this is where a body starts that is part of another model.
+    part: bool,
     /// Stored path under which the name table applies.
     scope: String,
     /// Path of blocks within the scope.
@@ -82,7 +103,14 @@ impl Weights {
         let available = source.names().into_iter().collect();
         let options = LoadOptions { kind: options.kind.or_else(|| Some(source.own_kind())), ..options };
         let loader = Loader { source, available, options, log: RefCell::default() };
-        Self { loader: Rc::new(loader), names: Rc::default(), scope: String::new(), path: String::new() }
+        Self {
+            loader: Rc::new(loader),
+            names: Rc::default(),
+            inits: Rc::default(),
+            part: false,
+            scope: String::new(),
+            path: String::new(),
+        }
     }
 
     /// A checkpoint without any tensor: tells what an architecture expects.
@@ -105,10 +133,30 @@ impl Weights {
         Self { scope: self.stored_path(), names: Rc::new(names), path: String::new(), ..self.clone() }
     }
 
+    /// From here on, new parameters are drawn as `inits` says.
+    pub fn drawn_as(&self, inits: Inits) -> Self {
+        Self { inits: Rc::new(inits), ..self.clone() }
+    }
+
+    /// The same as the place of a body that is part of another model: where the checkpoint has nothing at all, it stands
+    /// there without a prefix of its own.
+    pub fn as_part(&self) -> Self {
+        Self { part: true, ..self.clone() }
+    }
+
+    /// Fills `row` of `table` with zeros where it was drawn anew and its architecture has no rule of its own for it: the
+    /// vector of padding.
+    pub fn clear_if_new(&self, table: &Tensor, row: i64) {
+        let log = self.loader.log.borrow();
+        if log.blank.iter().any(|fresh| fresh.data_ptr() == table.data_ptr()) {
+            tch::no_grad(|| drop(table.get(row).fill_(0.0)));
+        }
+    }
+
     /// The first of `places` (stored paths below this one) that the checkpoint has anything under.
     ///
     /// An empty place stands for this one, and fits when no other does. Where the checkpoint has nothing at all, the
-    /// first place is what the architecture expects.
+    /// first place is what the architecture expects, or the empty one of a part.
     pub fn either(&self, places: &[&str]) -> Self {
         let here = self.stored_path();
         let present = |place: &&&str| {
@@ -116,9 +164,10 @@ impl Weights {
             !place.is_empty()
                 && self.loader.available.range(prefix.clone()..).next().is_some_and(|n| n.starts_with(&prefix))
         };
-        let bare = || places.iter().find(|place| place.is_empty() && !self.loader.available.is_empty());
+        let stands_bare = self.part || !self.loader.available.is_empty();
+        let bare = || places.iter().find(|place| place.is_empty() && stands_bare);
         let place = places.iter().find(present).or_else(bare).or(places.first()).copied().unwrap_or("");
-        Self { scope: join(&here, place), names: Rc::default(), path: String::new(), ..self.clone() }
+        Self { scope: join(&here, place), names: Rc::default(), path: String::new(), part: false, ..self.clone() }
     }
 
     /// The first of `places` (paths below this one) where the checkpoint has a tensor `name`, the first of all where it
@@ -355,10 +404,16 @@ impl Weights {
         report.mis_shaped.dedup();
         let applied = std::mem::take(&mut log.applied);
         let known = log.used.intersection(&self.loader.available);
-        let passed_over = known.filter(|name| !applied.contains(*name)).cloned().collect();
+        let told = |name: &&String| !applied.contains(*name) && !log.replaced.contains_key(*name);
+        let passed_over = known.filter(told).cloned().collect();
         let converted = std::mem::take(&mut log.converted);
         let converted = converted.into_iter().map(|(name, (from, to))| (name, from, to)).collect();
-        let report = LoadReport { applied: applied.into_iter().collect(), converted, passed_over, fit: report };
+        let replaced = std::mem::take(&mut log.replaced);
+        let fresh = std::mem::take(&mut log.fresh);
+        let fresh = fresh.into_iter().filter(|name| !replaced.contains_key(name)).collect();
+        let replaced = replaced.into_iter().map(|(name, (expected, found))| (name, expected, found)).collect();
+        let applied = applied.into_iter().collect();
+        let report = LoadReport { applied, converted, passed_over, fresh, replaced, fit: report };
         (report, std::mem::take(&mut log.state))
     }
 
@@ -424,9 +479,16 @@ impl Weights {
             if spare {
                 return placeholder();
             }
+            if options.allow_new_heads {
+                return self.fresh(&mut log, stored, shape, kind);
+            }
             log.report.missing.push((stored.to_owned(), shape.to_vec()));
             return placeholder();
         };
+        if found != shape && options.ignore_mismatched_sizes {
+            log.replaced.insert(stored.to_owned(), (shape.to_vec(), found));
+            return self.fresh(&mut log, stored, shape, kind);
+        }
         if found != shape {
             log.report.mis_shaped.push((stored.to_owned(), shape.to_vec(), found));
             return placeholder();
@@ -451,12 +513,32 @@ impl Weights {
         if transfer::has_nan(&tensor) {
             log.report.not_a_number.push(stored.to_owned());
         }
-        let tensor = if options.trainable { tensor.detach().set_requires_grad(true) } else { tensor };
-        if options.trainable {
-            log.leaves.insert(stored.to_owned(), tensor.shallow_clone());
-            log.state.add(stored, 0, (1, false), Piece::from(&tensor));
-        }
+        let tensor = self.settled(&mut log, stored, tensor);
         log.last = Some((stored.to_owned(), kind, tensor.shallow_clone()));
+        tensor
+    }
+
+    /// A tensor that the checkpoint lacks, drawn as its architecture has it.
+    fn fresh(&self, log: &mut Log, stored: &str, shape: &[i64], kind: Option<Kind>) -> Tensor {
+        let LoadOptions { device, seed, .. } = self.loader.options;
+        let drawing = Drawing { seed, name: stored, shape, known: &log.expected };
+        let (init, common) = self.inits.of(stored, shape.len());
+        let tensor = drawing.values(init).to_kind(kind.unwrap_or(Kind::Float)).to_device(device);
+        log.fresh.insert(stored.to_owned());
+        if common && shape.len() == 2 {
+            log.blank.push(tensor.shallow_clone());
+        }
+        self.settled(log, stored, tensor)
+    }
+
+    /// `tensor` as the parameter of that name: of a trainable model, a leaf that gradients reach.
+    fn settled(&self, log: &mut Log, stored: &str, tensor: Tensor) -> Tensor {
+        if !self.loader.options.trainable {
+            return tensor;
+        }
+        let tensor = tensor.detach().set_requires_grad(true);
+        log.leaves.insert(stored.to_owned(), tensor.shallow_clone());
+        log.state.add(stored, 0, (1, false), Piece::from(&tensor));
         tensor
     }
 
@@ -470,7 +552,8 @@ impl Weights {
 
     /// As [`Weights::keep`], where the piece's first row is `start`.
     fn keep_at(&self, stored: &str, layout: Layout, start: i64, piece: Piece) {
-        if self.loader.options.trainable || !self.loader.available.contains(stored) {
+        let mut log = self.loader.log.borrow_mut();
+        if self.loader.options.trainable || !(self.loader.available.contains(stored) || log.fresh.contains(stored)) {
             return;
         }
         let form = match layout {
@@ -478,7 +561,7 @@ impl Weights {
             Layout::Transposed => (1, true),
             Layout::Rows { groups, transposed, .. } => (groups, transposed),
         };
-        self.loader.log.borrow_mut().state.add(stored, start, form, piece);
+        log.state.add(stored, start, form, piece);
     }
 }
 

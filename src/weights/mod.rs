@@ -1,6 +1,7 @@
 //! Loading parameters by name: what the modules ask for, what the checkpoint has, and a report of both.
 
 mod dtype;
+mod init;
 mod loader;
 mod names;
 mod pickle;
@@ -15,6 +16,7 @@ mod transfer;
 
 pub use dtype::Dtype;
 pub(crate) use dtype::kind_in_config;
+pub use init::{Init, Inits};
 pub use loader::{LoadOptions, Weights};
 pub use names::{Layout, NameTable};
 pub use pickle::TorchFile;

@@ -12,6 +12,13 @@ pub struct LoadReport {
     pub converted: Vec<(String, Kind, Kind)>,
     /// Tensors that the architecture knows and has no use for, such as buffers that it computes itself.
     pub passed_over: Vec<String>,
+    /// Parameters that the checkpoint lacks and that were drawn anew, where
+    /// [`LoadOptions::allow_new_heads`](super::LoadOptions::allow_new_heads) lets them.
+    pub fresh: Vec<String>,
+    /// Parameters that the checkpoint has in another shape and that were drawn anew, where
+    /// [`LoadOptions::ignore_mismatched_sizes`](super::LoadOptions::ignore_mismatched_sizes) lets them: name, expected,
+    /// found.
+    pub replaced: Vec<(String, Vec<i64>, Vec<i64>)>,
     /// What did not fit: missing, unused, mis-shaped and damaged tensors.
     pub fit: WeightsReport,
 }
@@ -25,6 +32,12 @@ impl fmt::Display for LoadReport {
         }
         for (kinds, count) in conversions {
             writeln!(f, "  converted    {count} from {kinds}")?;
+        }
+        for name in &self.fresh {
+            writeln!(f, "  new          {name}")?;
+        }
+        for (name, expected, found) in &self.replaced {
+            writeln!(f, "  replaced     {name}: expected {expected:?}, found {found:?}")?;
         }
         for name in &self.passed_over {
             writeln!(f, "  passed over  {name}")?;

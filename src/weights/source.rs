@@ -69,6 +69,11 @@ impl TensorSource {
         }
     }
 
+    /// Whether there is no tensor at all.
+    pub fn is_empty(&self) -> bool {
+        self.names().is_empty()
+    }
+
     /// The shape of a tensor, or `None` where there is no such name.
     pub fn shape(&self, name: &str) -> Option<Vec<i64>> {
         match self {

@@ -1,5 +1,7 @@
-//! What the tests of verification share.
+//! What tests share.
 #![allow(dead_code, reason = "each test target uses its own part")]
+
+pub mod minilm;
 
 use std::path::{Path, PathBuf};
 

@@ -3,23 +3,44 @@
 use tch::Tensor;
 
 use super::{
-    EpsilonCutoff, EtaCutoff, ExponentialDecay, ForcedBos, ForcedEos, LogNormalization, LogitsProcessors, MinLength,
-    MinP, NoRepeatNGram, RemoveInvalid, RepetitionPenalty, SequenceBias, SuppressTokens, SuppressTokensAtBegin,
-    Temperature, TopK, TopP, TypicalP,
+    EncoderNoRepeatNGram, EncoderRepetitionPenalty, EpsilonCutoff, EtaCutoff, ExponentialDecay, ForcedBos, ForcedEos,
+    LogNormalization, LogitsProcessors, MinLength, MinP, NoRepeatNGram, RemoveInvalid, RepetitionPenalty, SequenceBias,
+    SuppressTokens, SuppressTokensAtBegin, Temperature, TopH, TopK, TopP, TypicalP,
 };
-use crate::Result;
 use crate::generation::GenerationConfig;
+use crate::{Error, Result};
+
+/// What processors know of the rows that they are for.
+#[derive(Debug, Clone, Copy)]
+pub struct Prompt<'a> {
+    /// Tokens that a row has at first.
+    pub tokens: usize,
+    /// Tokens that it has at most.
+    pub max_length: usize,
+    /// Which of the first tokens are real, `[batch, tokens]`; all of them where `None`.
+    pub mask: Option<&'a Tensor>,
+    /// The tokens that an encoder reads, or the prompt: `[batch, source]`, where there are any.
+    pub source: Option<&'a Tensor>,
+}
 
 impl LogitsProcessors {
-    /// The processors of `config`, in the order of `transformers`, for rows with `prompt` tokens at first and
-    /// `max_length` at most. `mask` (`[batch, prompt]`) tells the prompt's padding.
+    /// The processors of `config`, in the order of `transformers`, for rows that begin with `prompt`, each of whose rows
+    /// may have several.
     ///
     /// # Errors
-    /// [`Error::Input`](crate::Error::Input) for a setting outside its range.
-    pub fn of(config: &GenerationConfig, prompt: usize, max_length: usize, mask: Option<&Tensor>) -> Result<Self> {
+    /// [`Error::Input`] for a setting outside its range, or that needs a source where there is none.
+    pub fn of(config: &GenerationConfig, prompt: Prompt<'_>) -> Result<Self> {
+        let Prompt { tokens: prompt, max_length, mask, source } = prompt;
+        let source = |name: &str| {
+            source.ok_or_else(|| Error::input(name, "needs the tokens that an encoder reads, or those of a prompt"))
+        };
         let mut all = Self::new();
         if let Some(biases) = &config.sequence_bias {
             all.push(SequenceBias::new(biases)?);
+        }
+        if config.encoder_repetition_penalty != 1.0 {
+            let penalty = config.encoder_repetition_penalty;
+            all.push(EncoderRepetitionPenalty::new(penalty, source("encoder_repetition_penalty")?)?);
         }
         if config.repetition_penalty != 1.0 {
             let penalty = RepetitionPenalty::new(config.repetition_penalty)?;
@@ -30,6 +51,10 @@ impl LogitsProcessors {
         }
         if config.no_repeat_ngram_size > 0 {
             all.push(NoRepeatNGram::new(config.no_repeat_ngram_size)?);
+        }
+        if config.encoder_no_repeat_ngram_size > 0 {
+            let size = config.encoder_no_repeat_ngram_size;
+            all.push(EncoderNoRepeatNGram::new(size, source("encoder_no_repeat_ngram_size")?)?);
         }
         let ends = &config.eos_token_id;
         if let Some(words) = &config.bad_words_ids {
@@ -70,26 +95,34 @@ impl LogitsProcessors {
 
     /// What only drawn tokens need.
     fn push_truncation(&mut self, config: &GenerationConfig) -> Result<()> {
+        // Beams that end leave others to go on with.
+        let least = match config.num_beams {
+            0 | 1 => 1,
+            _ => i64::try_from(config.eos_token_id.len().max(1)).unwrap_or(i64::MAX - 1) + 1,
+        };
         if config.temperature != 1.0 {
             self.push(Temperature::new(config.temperature)?);
         }
+        if let Some(h) = config.top_h {
+            self.push(TopH::new(h)?);
+        }
         if config.top_k != 0 {
-            self.push(TopK::new(config.top_k)?);
+            self.push(TopK::new(config.top_k)?.keeping(least));
         }
         if config.top_p < 1.0 {
-            self.push(TopP::new(config.top_p)?);
+            self.push(TopP::new(config.top_p)?.keeping(least));
         }
         if let Some(p) = config.min_p {
-            self.push(MinP::new(p)?);
+            self.push(MinP::new(p)?.keeping(least));
         }
         if config.typical_p < 1.0 {
-            self.push(TypicalP::new(config.typical_p)?);
+            self.push(TypicalP::new(config.typical_p)?.keeping(least));
         }
         if config.epsilon_cutoff > 0.0 && config.epsilon_cutoff < 1.0 {
-            self.push(EpsilonCutoff::new(config.epsilon_cutoff)?);
+            self.push(EpsilonCutoff::new(config.epsilon_cutoff)?.keeping(least));
         }
         if config.eta_cutoff > 0.0 && config.eta_cutoff < 1.0 {
-            self.push(EtaCutoff::new(config.eta_cutoff)?);
+            self.push(EtaCutoff::new(config.eta_cutoff)?.keeping(least));
         }
         Ok(())
     }

@@ -13,10 +13,11 @@ use tch::{Kind, Tensor};
 
 use crate::{Error, Result};
 
+pub use build::Prompt;
 pub use lengths::{ExponentialDecay, ForcedBos, ForcedEos, MinLength};
-pub use repetition::{NoRepeatNGram, RepetitionPenalty};
+pub use repetition::{EncoderNoRepeatNGram, EncoderRepetitionPenalty, NoRepeatNGram, RepetitionPenalty};
 pub use tokens::{SequenceBias, SuppressTokens, SuppressTokensAtBegin};
-pub use truncation::{EpsilonCutoff, EtaCutoff, MinP, TopK, TopP, TypicalP};
+pub use truncation::{EpsilonCutoff, EtaCutoff, MinP, TopH, TopK, TopP, TypicalP};
 pub use values::{LogNormalization, RemoveInvalid, Temperature};
 
 /// One change of the scores of the next token.

@@ -6,7 +6,7 @@ use crate::inputs::{Argument, Dim, Values};
 use crate::nn::Summary;
 use crate::nn::heads::{Body, Features, Pooler};
 use crate::weights::Weights;
-use crate::{Cache, Inputs, Result};
+use crate::{Cache, CacheFormula, Inputs, Result};
 
 /// An encoder with its embeddings, and what makes one vector of a sequence where a class asks for one.
 #[derive(Debug)]
@@ -57,6 +57,13 @@ impl EncoderBody {
     }
 }
 
+impl EncoderBody {
+    /// What a cache keeps of the layers, and of the states that cross attention looks at.
+    pub fn formula_with_memory(&self) -> CacheFormula {
+        CacheFormula { encoded: self.memory.unwrap_or(0), ..self.cache_formula() }
+    }
+}
+
 impl Body for EncoderBody {
     fn arguments(&self) -> Vec<Argument> {
         use Dim::{Exactly, Named};
@@ -93,5 +100,9 @@ impl Body for EncoderBody {
 
     fn width(&self) -> Option<i64> {
         Some(self.hidden)
+    }
+
+    fn cache_formula(&self) -> CacheFormula {
+        CacheFormula { layers: self.encoder.cached(), encoded: 0 }
     }
 }

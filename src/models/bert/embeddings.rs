@@ -124,13 +124,13 @@ impl Embeddings {
         let table = |name: &str, count| Embedding::load(&weights.at(name), count, width);
         let position = spec.positions.rows().map(|(count, first)| {
             // The row of padding is not trained.
-            table("position", count).with_padding((first > 0).then_some(first - 1))
+            table("position", count).with_padding(weights, (first > 0).then_some(first - 1))
         });
         let normed = if spec.projection == Projection::BeforeNorm { hidden } else { width };
         let projected = spec.projection != Projection::None;
         let bias = spec.projection == Projection::AfterNorm;
         Self {
-            word: table("word", spec.vocab_size).with_padding(spec.padding),
+            word: table("word", spec.vocab_size).with_padding(weights, spec.padding),
             position,
             tables: spec.tables.iter().map(|ids| (ids.argument, table(ids.name, ids.count))).collect(),
             boxes: spec.boxes.map(|boxes| BoxEmbedding::load(&weights.at("boxes"), boxes)),

@@ -3,7 +3,7 @@ use tch::Tensor;
 use super::{LayersSpec, Relative};
 use crate::nn::{Context, ConvBranch, Layer, Mask, Passed, RelativeBias, RelativeTable, Stack, StackSpec};
 use crate::weights::Weights;
-use crate::{Cache, Inputs};
+use crate::{Cache, Inputs, LayerFormula};
 
 /// The layers of an encoder with their parameters, for whatever vectors enter them.
 #[derive(Debug)]
@@ -64,6 +64,11 @@ impl Encoder {
         passed.last = branch.forward(&x, &passed.last, real);
         let rest = self.stack.forward(passed.last.shallow_clone(), &context, None);
         passed.then(rest)
+    }
+
+    /// What a cache keeps of the layers.
+    pub fn cached(&self) -> Vec<LayerFormula> {
+        if self.causal { self.stack.cached() } else { Vec::new() }
     }
 
     /// What all layers share.

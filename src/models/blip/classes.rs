@@ -8,7 +8,7 @@ use crate::models::vit::VisionTower;
 use crate::nn::heads::{Body, Features, Headed, Prediction, Readout, last_tokens};
 use crate::nn::{Linear, unit};
 use crate::weights::Weights;
-use crate::{Cache, Error, Inputs, Outputs, Result, tasks};
+use crate::{Cache, CacheFormula, Error, Inputs, Outputs, Result, tasks};
 
 /// The image of a class: the states of its patches, and the outputs that show them.
 fn look(vision: &VisionTower, inputs: &Inputs) -> Result<(Tensor, Outputs)> {
@@ -70,6 +70,10 @@ impl Body for Captioner {
         let text = self.text.run(&viewing(inputs.clone(), &image), cache)?;
         Ok(Features { hidden: text.hidden, pooled: None, rest })
     }
+
+    fn cache_formula(&self) -> CacheFormula {
+        self.text.formula_with_memory()
+    }
 }
 
 /// A text model that reads a question about an image, and one that writes the answer to what the first one understood.
@@ -120,6 +124,10 @@ impl Body for Answerer {
             .with_opt("attention_mask", inputs.get("decoder_attention_mask"));
         let answer = self.answer.run(&viewing(answer, &question), cache)?;
         Ok(Features { hidden: answer.hidden, pooled: None, rest })
+    }
+
+    fn cache_formula(&self) -> CacheFormula {
+        self.answer.formula_with_memory()
     }
 }
 

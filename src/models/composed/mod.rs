@@ -16,7 +16,7 @@ use crate::model::Module;
 use crate::nn::Linear;
 use crate::nn::heads::{Body, Features, Readout};
 use crate::weights::Weights;
-use crate::{Cache, Error, Inputs, Outputs, Result, auto};
+use crate::{Cache, Error, Inputs, LayerFormula, Outputs, Result, auto};
 
 /// The arguments of a decoder on its own, and within an encoder-decoder.
 const NAMES: [(&str, &str); 5] = [
@@ -134,6 +134,10 @@ impl Decoder for PartDecoder {
         let hidden =
             rest.take("logits").ok_or_else(|| Error::input("decoder", "the architecture returns no logits"))?;
         Ok(Features { hidden, pooled: None, rest })
+    }
+
+    fn cached(&self) -> Vec<LayerFormula> {
+        self.0.cache_formula().layers
     }
 
     fn embed(&self, ids: &Tensor) -> Option<Tensor> {

@@ -22,7 +22,7 @@ use crate::nn::{
     MlpSpec, MoeSpec, Norm, NormSpec, Placement, Stack, StackSpec, real_among,
 };
 use crate::weights::{NameTable, Weights};
-use crate::{Cache, Error, Inputs, Result};
+use crate::{Cache, CacheFormula, Error, Inputs, Result};
 
 /// What a decoder is made of; a pure function of its configuration.
 ///
@@ -336,7 +336,16 @@ impl DecoderBody {
         };
         let views = seen.into_iter().map(view).collect();
         let padding = spec.pad_token.filter(|_| spec.frozen_padding);
-        Self { token: token.with_padding(padding), position, projections, embedding_norm, stack, views, kinds, spec }
+        Self {
+            token: token.with_padding(&weights, padding),
+            position,
+            projections,
+            embedding_norm,
+            stack,
+            views,
+            kinds,
+            spec,
+        }
     }
 
     /// The spec that the body was built from.
@@ -548,5 +557,13 @@ impl Body for DecoderBody {
 
     fn renewed_beyond(&self) -> Option<i64> {
         self.spec.renewed_beyond
+    }
+
+    fn cache_formula(&self) -> CacheFormula {
+        let mut layers = self.stack.cached();
+        for (layer, spec) in layers.iter_mut().zip(&self.spec.layers) {
+            layer.window = spec.window;
+        }
+        CacheFormula { layers, encoded: 0 }
     }
 }

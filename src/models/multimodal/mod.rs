@@ -47,7 +47,7 @@ use crate::model::{Generation, Module};
 use crate::nn::Linear;
 use crate::nn::heads::{Bare, Body, Features, Headed};
 use crate::weights::Weights;
-use crate::{Cache, Error, Inputs, Outputs, Result, auto};
+use crate::{Cache, CacheFormula, Error, Inputs, Outputs, Result, auto};
 
 /// What makes features of images, video or audio.
 pub trait Source: Debug + Send + Sync {
@@ -306,6 +306,10 @@ impl Body for Multimodal {
 
     fn renewed_beyond(&self) -> Option<i64> {
         self.text.module.renewed_beyond()
+    }
+
+    fn cache_formula(&self) -> CacheFormula {
+        self.text.module.cache_formula()
     }
 
     fn reads_both_ways(&self) -> bool {

@@ -13,7 +13,7 @@ use crate::inputs::{Argument, Dim, Values, covers};
 use crate::nn::heads::{Body, Features, Readout};
 use crate::nn::{Context, Embedding, Linear, Mask};
 use crate::weights::{NameTable, Weights};
-use crate::{Cache, Error, Inputs, Outputs, Result};
+use crate::{Cache, CacheFormula, Error, Inputs, LayerFormula, Outputs, Result};
 
 /// An encoder: a body that another sequence attends to.
 pub trait Encoder: Body {
@@ -30,6 +30,9 @@ pub trait Decoder: Debug + Send + Sync {
 
     /// Passes the decoder's inputs through its layers. With a cache, they are the tokens after those in it.
     fn decode(&self, inputs: &Inputs, encoded: Option<&Encoded>, cache: Option<&mut Cache>) -> Result<Features>;
+
+    /// What a cache keeps of the layers.
+    fn cached(&self) -> Vec<LayerFormula>;
 
     /// As [`Body::embed`].
     fn embed(&self, _ids: &Tensor) -> Option<Tensor> {
@@ -261,6 +264,11 @@ impl<E: Encoder, D: Decoder> Body for EncoderDecoder<E, D> {
     fn embed(&self, ids: &Tensor) -> Option<Tensor> {
         self.encoder.embed(ids).or_else(|| self.decoder.embed(ids))
     }
+
+    fn cache_formula(&self) -> CacheFormula {
+        let bridged = self.bridge.as_ref().map_or(0, Linear::outputs);
+        CacheFormula { layers: self.decoder.cached(), encoded: self.width + bridged }
+    }
 }
 
 /// A decoder that stands alone, on what another model encoded or on nothing.
@@ -319,6 +327,15 @@ impl<D: Decoder> Body for DecoderAlone<D> {
 
     fn embed(&self, ids: &Tensor) -> Option<Tensor> {
         self.decoder.embed(ids)
+    }
+
+    fn cache_formula(&self) -> CacheFormula {
+        let encoded = self.arguments.first().and_then(|memory| memory.shape.last());
+        let encoded = match encoded {
+            Some(Dim::Exactly(width)) => *width,
+            _ => 0,
+        };
+        CacheFormula { layers: self.decoder.cached(), encoded }
     }
 }
 

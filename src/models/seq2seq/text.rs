@@ -8,7 +8,7 @@ use crate::inputs::{Argument, Dim, Values, covers};
 use crate::nn::heads::{Body, Features};
 use crate::nn::{Context, Embedding, Growth, Mask, Norm, NormSpec, Sinusoid, Stack, StackSpec};
 use crate::weights::Weights;
-use crate::{Cache, Error, Inputs, Result};
+use crate::{Cache, Error, Inputs, LayerFormula, Result};
 
 /// What one side is made of; a pure function of the configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -145,7 +145,7 @@ impl Side {
         let norm = |norm| Norm::load(&weights.at("embedding_norm"), norm, spec.width);
         Self {
             names,
-            tokens: Embedding::tied(table).with_padding(spec.pad_token),
+            tokens: Embedding::tied(table).with_padding(weights, spec.pad_token),
             positions: Positions::load(weights, spec.positions, spec.width),
             embedding_norm: spec.embedding_norm.map(norm),
             stack: Stack::load(weights, &spec.stack),
@@ -261,6 +261,10 @@ impl Decoder for TextDecoder {
         let context = Context::new(Mask::causal(attention_mask, new, past, None, &x), inputs);
         let context = Encoded::seen_by(context, encoded);
         Ok(Features::passed(self.0.stack.forward(x, &context, cache).tied()))
+    }
+
+    fn cached(&self) -> Vec<LayerFormula> {
+        self.0.stack.cached()
     }
 
     fn embed(&self, ids: &Tensor) -> Option<Tensor> {

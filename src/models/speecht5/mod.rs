@@ -26,7 +26,7 @@ use crate::nn::{
 };
 use crate::tasks;
 use crate::weights::{NameTable, Weights};
-use crate::{Cache, Inputs, Result};
+use crate::{Cache, Inputs, LayerFormula, Result};
 
 /// SpeechT5 (Ao et al., 2021); `transformers.models.speecht5`.
 #[derive(Debug)]
@@ -190,6 +190,10 @@ impl Decoder for SpeechT5Decoder {
         Cache::check_room(cache.as_deref(), new)?;
         let context = Context::new(Mask::causal(attention_mask, new, past, None, &x), inputs);
         Ok(Features::passed(self.stack.forward(x, &Encoded::seen_by(context, encoded), cache)))
+    }
+
+    fn cached(&self) -> Vec<LayerFormula> {
+        self.stack.cached()
     }
 }
 

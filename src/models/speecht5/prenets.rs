@@ -150,7 +150,7 @@ impl TextPrenet {
         Self {
             vocabulary: config.vocab_size,
             most: config.max_text_positions,
-            tokens: tokens.with_padding(Some(config.pad_token_id)),
+            tokens: tokens.with_padding(weights, Some(config.pad_token_id)),
             positions: ScaledPositions::load(weights, config.hidden_size),
         }
     }

@@ -19,7 +19,7 @@ use crate::nn::{
 };
 use crate::tasks;
 use crate::weights::{NameTable, Weights};
-use crate::{Cache, Error, Inputs, Outputs, Result};
+use crate::{Cache, Error, Inputs, LayerFormula, Outputs, Result};
 
 /// T5 (Raffel et al., 2019); `transformers.models.t5`.
 #[derive(Debug)]
@@ -182,6 +182,10 @@ impl Decoder for T5Stack {
         let mask = Mask::causal(attention_mask, x.size()[1], past, None, &x);
         let context = Encoded::seen_by(self.context(&x, &mask, past, inputs), encoded);
         Ok(Features::passed(self.stack.forward(x, &context, cache).tied()))
+    }
+
+    fn cached(&self) -> Vec<LayerFormula> {
+        self.stack.cached()
     }
 }
 

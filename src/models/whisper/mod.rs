@@ -218,7 +218,8 @@ impl Head<tasks::TextGeneration> for Whisper {
     fn load(config: &WhisperConfig, weights: &Weights) -> Result<Box<dyn Module>> {
         let base = weights.either(&["model", ""]);
         base.ignore_below("encoder");
-        let decoder = decoder(config, &base, DecoderNames::ALONE.placed("position_ids"));
+        // Its arguments have no positions, so that those of padding count when it generates.
+        let decoder = decoder(config, &base, DecoderNames::ALONE);
         let head = output(config, weights, &decoder);
         let body = DecoderAlone::new(decoder, config.d_model).unmasked("encoder_outputs");
         Ok(Box::new(Headed::generating(body, head, Generation::DecoderOnly)))

@@ -55,10 +55,14 @@ impl Strided {
         if offset < 0 || size.iter().chain(&stride).any(|number| *number < 0) {
             return refused("has a negative number, which torch never writes");
         }
+        // Of a tensor without values too, whose sizes are multiplied wherever it goes.
+        let numel = size.iter().try_fold(1i64, |product, size| product.checked_mul((*size).max(1)));
+        if numel.is_none() {
+            return refused("is larger than any memory");
+        }
         if size.contains(&0) {
             return Ok(Self { storage, size, stride, extent: 0..0 });
         }
-        let numel = size.iter().try_fold(1i64, |product, size| product.checked_mul(*size));
         if numel.is_none_or(|numel| numel > storage.numel) {
             return refused(&format!("has more values than its storage of {}", storage.numel));
         }

@@ -1,17 +1,20 @@
 //! Every row against Python: the same weights, inputs, libtorch version and threads, the two in turn in one run.
 //!
-//! Run it with `cargo xtask bench --against python`, which has the pinned Python ready.
+//! Run it with `cargo xtask bench --against python`, which has the pinned Python ready; with `--curve` behind that for the
+//! cost of a token against the length of the cache.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod curve;
+mod python;
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use serde_json::{Value, json};
+use python::Python;
+use serde_json::json;
 use tch::{Kind, Tensor};
 use tch_transformers::weights::safetensors::{self, SafetensorsFile};
 use tch_transformers::{GenerationOptions, Inputs, Model};
@@ -33,6 +36,9 @@ struct Args {
     /// Seconds that one turn lasts at least.
     #[arg(long, default_value_t = 0.5)]
     turn: f64,
+    /// The cost of a token against the length of the cache, for the rows that have `lengths`.
+    #[arg(long)]
+    curve: bool,
     /// Where the figures go as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -60,10 +66,13 @@ fn main() -> Result<()> {
     tch::set_num_threads(threads);
     let mut python = Python::start(&args.python, threads)?;
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("versus");
+    if args.curve {
+        return curve::measure_all(&args, &mut python, &folder, threads);
+    }
     println!("{threads} threads, {} rounds of at least {} s each, medians", args.rounds, args.turn);
     println!("| row | Rust ms | Python ms | Rust / Python | largest difference |\n|---|---:|---:|---:|---:|");
     let mut all = Vec::new();
-    for row in common::rows()? {
+    for row in common::rows()?.into_iter().filter(|row| row.lengths.is_empty()) {
         if !args.rows.is_empty() && !args.rows.iter().any(|wanted| row.name.contains(wanted.as_str())) {
             continue;
         }
@@ -83,11 +92,7 @@ fn main() -> Result<()> {
 fn measure(row: &common::Row, python: &mut Python, folder: &Path, args: &Args) -> Result<Figures> {
     let model = row.model()?;
     let inputs = row.inputs(&model)?;
-    std::fs::create_dir_all(folder)?;
-    model.save(folder)?;
-    std::fs::write(folder.join("config.json"), row.config_json().to_string())?;
-    let tensors = inputs.iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect();
-    safetensors::write(&folder.join("inputs.safetensors"), &tensors)?;
+    write(row, &model, &inputs, folder)?;
     let loaded = json!({ "load": folder, "class": row.class, "new_tokens": row.new_tokens });
     let name = python.ask(&loaded)?["output"].as_str().context("Python names no output")?.to_owned();
 
@@ -114,6 +119,15 @@ fn measure(row: &common::Row, python: &mut Python, folder: &Path, args: &Args) -
     })
 }
 
+/// Writes the checkpoint and the inputs of `row` for Python.
+fn write(row: &common::Row, model: &Model, inputs: &Inputs, folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder)?;
+    model.save(folder)?;
+    std::fs::write(folder.join("config.json"), row.config_json().to_string())?;
+    let tensors = inputs.iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect();
+    Ok(safetensors::write(&folder.join("inputs.safetensors"), &tensors)?)
+}
+
 fn run(model: &Model, inputs: &Inputs, new_tokens: Option<usize>, output: &str) -> Result<Tensor> {
     if let Some(max_new_tokens) = new_tokens {
         return Ok(model.generate(inputs, &GenerationOptions { max_new_tokens, ..Default::default() })?);
@@ -133,48 +147,4 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// The Python process, asked by lines of JSON.
-struct Python {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-impl Python {
-    fn start(python: &Path, threads: i32) -> Result<Self> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("reference/bench.py");
-        let mut child = Command::new(python)
-            .arg(script)
-            .arg(threads.to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("starting {}", python.display()))?;
-        let input = child.stdin.take().context("no standard input")?;
-        let output = BufReader::new(child.stdout.take().context("no standard output")?);
-        Ok(Self { child, input, output })
-    }
-
-    fn ask(&mut self, question: &Value) -> Result<Value> {
-        writeln!(self.input, "{question}")?;
-        let mut answer = String::new();
-        if self.output.read_line(&mut answer)? == 0 {
-            bail!("Python ended: {}", self.child.wait()?);
-        }
-        Ok(serde_json::from_str(&answer)?)
-    }
-
-    /// Seconds of one of `iterations` runs.
-    fn time(&mut self, iterations: usize) -> Result<f64> {
-        self.ask(&json!({ "time": iterations }))?["seconds"].as_f64().context("Python gives no time")
-    }
-}
-
-impl Drop for Python {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

@@ -1,0 +1,1 @@
+"""Small tokenizers, and what transformers makes of texts with them."""

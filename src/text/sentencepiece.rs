@@ -1,0 +1,116 @@
+//! SentencePiece models: the fields of their protobuf that a tokenizer is made of.
+
+use std::path::Path;
+
+use prost::Message;
+
+use crate::{Error, Result};
+
+/// The largest of the hub have 5 MB.
+const MOST_BYTES: u64 = 256 << 20;
+
+/// A model of SentencePiece.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct PieceModel {
+    #[prost(message, repeated, tag = "1")]
+    pub pieces: Vec<StoredPiece>,
+    #[prost(message, optional, tag = "2")]
+    trainer: Option<Trainer>,
+    #[prost(message, optional, tag = "3")]
+    normalizer: Option<Normalizer>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct StoredPiece {
+    #[prost(string, tag = "1")]
+    pub content: String,
+    #[prost(float, tag = "2")]
+    pub score: f32,
+    #[prost(int32, optional, tag = "3")]
+    kind: Option<i32>,
+}
+
+/// How the model was trained.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Trainer {
+    #[prost(int32, optional, tag = "3", default = "1")]
+    algorithm: Option<i32>,
+    #[prost(bool, tag = "35")]
+    pub byte_fallback: bool,
+    #[prost(int32, tag = "40")]
+    pub unk_id: i32,
+    #[prost(int32, optional, tag = "41", default = "1")]
+    bos_id: Option<i32>,
+    #[prost(int32, optional, tag = "42", default = "2")]
+    eos_id: Option<i32>,
+    #[prost(string, optional, tag = "45", default = "<unk>")]
+    unk_piece: Option<String>,
+    #[prost(string, optional, tag = "46", default = "<s>")]
+    bos_piece: Option<String>,
+    #[prost(string, optional, tag = "47", default = "</s>")]
+    eos_piece: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Normalizer {
+    #[prost(bytes = "vec", tag = "2")]
+    charsmap: Vec<u8>,
+}
+
+impl PieceModel {
+    /// Reads a `.model` file.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and [`Error::Tokenizer`] for a file that is too large, damaged or of another kind.
+    pub fn read(path: &Path) -> Result<Self> {
+        let wrong = |message: String| Error::Tokenizer(format!("{}: {message}", path.display()));
+        let size = std::fs::metadata(path).map_err(|error| Error::io(path, error))?.len();
+        if size > MOST_BYTES {
+            return Err(wrong(format!("has {size} bytes; a SentencePiece model has {MOST_BYTES} at most")));
+        }
+        let bytes = std::fs::read(path).map_err(|error| Error::io(path, error))?;
+        let model =
+            Self::decode(bytes.as_slice()).map_err(|error| wrong(format!("no SentencePiece model: {error}")))?;
+        if model.pieces.is_empty() {
+            return Err(wrong("no SentencePiece model: it has no pieces".into()));
+        }
+        Ok(model)
+    }
+
+    pub fn trainer(&self) -> Trainer {
+        self.trainer.clone().unwrap_or_default()
+    }
+
+    /// The map of characters that normalises texts; `None` where there is none.
+    pub fn charsmap(&self) -> Option<&[u8]> {
+        self.normalizer.as_ref().map(|normalizer| normalizer.charsmap.as_slice()).filter(|bytes| !bytes.is_empty())
+    }
+}
+
+impl StoredPiece {
+    /// A token that no text spells out.
+    pub fn is_control(&self) -> bool {
+        self.kind == Some(3)
+    }
+
+    /// A token that a user asked for.
+    pub fn is_user_defined(&self) -> bool {
+        self.kind == Some(4)
+    }
+}
+
+impl Trainer {
+    pub fn is_unigram(&self) -> bool {
+        self.algorithm() == 1
+    }
+
+    /// The pieces that begin, end and are missing in texts, by the field of `tokenizer_config.json`.
+    pub fn roles(&self) -> Vec<(&'static str, &str)> {
+        let all = [
+            ("bos_token", self.bos_id(), self.bos_piece()),
+            ("eos_token", self.eos_id(), self.eos_piece()),
+            ("unk_token", self.unk_id, self.unk_piece()),
+        ];
+        all.into_iter().filter(|(_, id, _)| *id >= 0).map(|(role, _, piece)| (role, piece)).collect()
+    }
+}

@@ -1,0 +1,243 @@
+//! The vocabulary of a tokenizer, from whichever file has it.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+use tokenizers::PostProcessorWrapper;
+use tokenizers::models::bpe;
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::normalizers::{NormalizerWrapper, Precompiled};
+
+use super::recipe::{Files, Model, Piece, Pieces};
+use super::sentencepiece::PieceModel;
+use super::settings::{Settings, StoredToken};
+use crate::{Error, Result};
+
+/// What a recipe makes a tokenizer of.
+#[derive(Default)]
+pub(super) struct Vocabulary {
+    /// Tokens with their scores, in the order of their ids.
+    pub scored: Vec<(String, f64)>,
+    /// Tokens with their ids, where there are no scores.
+    pub ids: bpe::Vocab,
+    pub merges: bpe::Merges,
+    /// Where the file says that the unknown token is.
+    pub unk_id: Option<usize>,
+    pub charsmap: Option<Precompiled>,
+    /// What `tokenizer.json` puts around texts.
+    pub processor: Option<PostProcessorWrapper>,
+    /// The special tokens that a SentencePiece model names.
+    pub additional: Option<Vec<StoredToken>>,
+}
+
+impl Vocabulary {
+    /// Takes the vocabulary of a parsed `tokenizer.json`, for a model as `model` says.
+    pub fn of_json(json: &Map<String, Value>, model: &Model) -> Result<Self, String> {
+        let stored = json.get("model").and_then(Value::as_object).ok_or("`model` is missing")?;
+        let mut vocabulary = Self {
+            charsmap: json.get("normalizer").map(charsmap).transpose()?.flatten(),
+            processor: match json.get("post_processor") {
+                None | Some(Value::Null) => None,
+                Some(processor) => Some(parsed(processor).map_err(|error| format!("`post_processor`: {error}"))?),
+            },
+            ..Self::default()
+        };
+        let tokens = stored.get("vocab").ok_or("`model.vocab` is missing")?;
+        let wrong = "`model.vocab` is neither a map from tokens to ids nor a list of tokens with scores";
+        match (model, tokens) {
+            (Model::Unigram(_), Value::Array(tokens)) => {
+                vocabulary.scored = tokens.iter().map(scored).collect::<Option<_>>().ok_or(wrong)?;
+            }
+            (Model::Unigram(_), _) => return Err("`model.vocab` has no scores, which the class needs".into()),
+            (_, Value::Object(tokens)) => {
+                let id = |id: &Value| id.as_u64().and_then(|id| u32::try_from(id).ok());
+                let ids = tokens.iter().map(|(token, value)| Some((token.clone(), id(value)?)));
+                vocabulary.ids = ids.collect::<Option<_>>().ok_or(wrong)?;
+            }
+            (_, Value::Array(tokens)) => {
+                let token = |token: &Value| match token {
+                    Value::Array(pair) => pair.first().and_then(Value::as_str).map(str::to_owned),
+                    token => token.as_str().map(str::to_owned),
+                };
+                let ids = tokens.iter().zip(0..).map(|(value, id)| Some((token(value)?, id)));
+                vocabulary.ids = ids.collect::<Option<_>>().ok_or(wrong)?;
+            }
+            _ => return Err(wrong.into()),
+        }
+        if let (Model::Bpe(_), Some(merges)) = (model, stored.get("merges")) {
+            let merges = merges.as_array().ok_or("`model.merges` is not a list")?;
+            vocabulary.merges = merges.iter().map(merge).collect::<Option<_>>().ok_or("`model.merges` has no pairs")?;
+        }
+        Ok(vocabulary)
+    }
+
+    /// Reads the files of a directory that has no `tokenizer.json`.
+    pub fn of_files(directory: &Path, files: &Files, model: &Model, settings: &Settings) -> Result<Self> {
+        let needed: &[&str] = match files {
+            Files::None => return Err(wrong(directory, "needs tokenizer.json, which is not there")),
+            Files::Lines => &["vocab.txt"],
+            Files::Merges => &["vocab.json", "merges.txt"],
+            Files::Pieces(file, _) => match piece_file(directory, file).is_file() {
+                true => &[],
+                false => &[file],
+            },
+        };
+        if let Some(file) = needed.iter().find(|file| !directory.join(file).is_file()) {
+            let message = format!("needs tokenizer.json or {}; {file} is not there", needed.join(" and "));
+            return Err(wrong(directory, message));
+        }
+        match files {
+            Files::None => Ok(Self::default()),
+            Files::Lines => lines(&directory.join("vocab.txt")),
+            Files::Merges => merges(&directory.join("vocab.json"), &directory.join("merges.txt")),
+            Files::Pieces(file, pieces) => {
+                let path = piece_file(directory, file);
+                let stored = PieceModel::read(&path)?;
+                Self::of_pieces(&stored, pieces, !matches!(model, Model::Unigram(_)), settings)
+                    .map_err(|error| Error::Tokenizer(format!("{}: {error}", path.display())))
+            }
+        }
+    }
+
+    /// The pieces of a SentencePiece model, as the vocabulary of byte-pair encoding where `is_bpe`.
+    pub fn of_pieces(stored: &PieceModel, pieces: &Pieces, is_bpe: bool, settings: &Settings) -> Result<Self, String> {
+        let own = stored.pieces.iter().map(|piece| (piece.content.clone(), f64::from(piece.score)));
+        let mut vocabulary = Self {
+            unk_id: usize::try_from(stored.trainer().unk_id).ok(),
+            charsmap: stored.charsmap().map(read_charsmap).transpose()?,
+            additional: Some(
+                stored
+                    .pieces
+                    .iter()
+                    .filter(|piece| piece.is_control() || piece.is_user_defined())
+                    .map(|piece| StoredToken::verbatim(piece.content.clone(), piece.is_control()))
+                    .collect(),
+            ),
+            ..Self::default()
+        };
+        let surround = |pieces: &[Piece]| pieces.iter().flat_map(|piece| piece.tokens(settings)).collect::<Vec<_>>();
+        vocabulary.scored = surround(pieces.before);
+        vocabulary.scored.extend(own.clone().skip(pieces.skipped));
+        vocabulary.scored.extend(surround(pieces.after));
+        if is_bpe {
+            // Merges are those that make a piece of two others; the ids of the model rank them.
+            let stored_ids: bpe::Vocab = own.map(|(token, _)| token).zip(0..).collect();
+            vocabulary.merges = derived_merges(stored, &stored_ids);
+            vocabulary.ids = if pieces.before.is_empty() { stored_ids } else { numbered(&vocabulary.scored) };
+            vocabulary.scored.clear();
+        }
+        Ok(vocabulary)
+    }
+}
+
+impl Piece {
+    fn tokens(&self, settings: &Settings) -> Vec<(String, f64)> {
+        match self {
+            Self::Token(field, default) => vec![(settings.named(field).unwrap_or(default).to_owned(), 0.0)],
+            Self::Fixed(token, score) => vec![((*token).to_owned(), *score)],
+            Self::Languages(codes) => codes.iter().map(|code| ((*code).to_owned(), 0.0)).collect(),
+            Self::ExtraIds => (0..settings.extra_ids()).rev().map(|id| (format!("<extra_id_{id}>"), 0.0)).collect(),
+            Self::Unknowns => (2..settings.offset()).map(|id| (format!("<unk_{id}>"), -100.0)).collect(),
+        }
+    }
+}
+
+/// The SentencePiece model of a directory: `tokenizer.model` before the class's own name for it.
+pub(super) fn piece_file(directory: &Path, file: &str) -> PathBuf {
+    let common = directory.join("tokenizer.model");
+    if common.is_file() { common } else { directory.join(file) }
+}
+
+/// Reads a character map.
+pub(super) fn read_charsmap(bytes: &[u8]) -> Result<Precompiled, String> {
+    Precompiled::from(bytes).map_err(|error| format!("the map of characters is damaged: {error}"))
+}
+
+fn lines(path: &Path) -> Result<Vocabulary> {
+    let bytes = std::fs::read(path).map_err(|error| Error::io(path, error))?;
+    let ids = WordPiece::read_bytes(&bytes).map_err(|error| wrong(path, error))?;
+    Ok(Vocabulary { ids, ..Vocabulary::default() })
+}
+
+fn merges(tokens: &Path, merges: &Path) -> Result<Vocabulary> {
+    let ids: bpe::Vocab = crate::json::read::<Map<String, Value>>(tokens)?
+        .iter()
+        .map(|(token, id)| Some((token.clone(), u32::try_from(id.as_u64()?).ok()?)))
+        .collect::<Option<_>>()
+        .ok_or_else(|| wrong(tokens, "not a map from tokens to ids"))?;
+    let text = std::fs::read_to_string(merges).map_err(|error| Error::io(merges, error))?;
+    let pairs = text.lines().enumerate().filter(|(_, line)| !line.starts_with("#version") && !line.trim().is_empty());
+    let pair = |(index, line): (usize, &str)| {
+        let halves = line.split_once(' ').filter(|(_, right)| !right.contains(' '));
+        let (left, right) = halves.ok_or_else(|| wrong(merges, format!("line {}: not two tokens", index + 1)))?;
+        Ok((left.to_owned(), right.to_owned()))
+    };
+    Ok(Vocabulary { ids, merges: pairs.map(pair).collect::<Result<_>>()?, ..Vocabulary::default() })
+}
+
+fn wrong(path: &Path, error: impl std::fmt::Display) -> Error {
+    Error::Tokenizer(format!("{}: {error}", path.display()))
+}
+
+fn scored(token: &Value) -> Option<(String, f64)> {
+    let [content, score] = token.as_array()?.as_slice() else { return None };
+    Some((content.as_str()?.to_owned(), score.as_f64()?))
+}
+
+fn merge(pair: &Value) -> Option<(String, String)> {
+    let (left, right) = match pair {
+        Value::String(pair) => pair.split_once(' ')?,
+        Value::Array(pair) => match pair.as_slice() {
+            [left, right] => (left.as_str()?, right.as_str()?),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    Some((left.to_owned(), right.to_owned()))
+}
+
+/// The character map of a normaliser, alone or in a sequence.
+fn charsmap(normalizer: &Value) -> Result<Option<Precompiled>, String> {
+    let steps = match normalizer.get("normalizers").and_then(Value::as_array) {
+        Some(steps) => steps.iter().collect(),
+        None => vec![normalizer],
+    };
+    let is_map = |step: &&&Value| {
+        step.get("type").and_then(Value::as_str) == Some("Precompiled") && step.get("precompiled_charsmap").is_some()
+    };
+    let Some(step) = steps.iter().find(is_map) else { return Ok(None) };
+    match parsed(step).map_err(|error| format!("`normalizer`: {error}"))? {
+        NormalizerWrapper::Precompiled(map) => Ok(Some(map)),
+        _ => Ok(None),
+    }
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(json: &Value) -> Result<T, serde_json::Error> {
+    // By way of text, since some of these types borrow from it.
+    serde_json::from_str(&json.to_string())
+}
+
+/// Ids of tokens in their order, the first of those alike.
+fn numbered(tokens: &[(String, f64)]) -> bpe::Vocab {
+    let mut ids = bpe::Vocab::new();
+    for (token, _) in tokens {
+        let next = ids.len() as u32;
+        ids.entry(token.clone()).or_insert(next);
+    }
+    ids
+}
+
+/// Every way to make a piece of two others: first those of pieces with low ids, then of short left and right halves.
+fn derived_merges(model: &PieceModel, ids: &bpe::Vocab) -> bpe::Merges {
+    let mut ranked = Vec::new();
+    for piece in &model.pieces {
+        let Some(rank) = ids.get(&piece.content) else { continue };
+        let halves = piece.content.char_indices().skip(1).map(|(place, _)| piece.content.split_at(place));
+        let mut ways: Vec<_> =
+            halves.filter_map(|(left, right)| Some(((ids.get(left)?, ids.get(right)?), left, right))).collect();
+        ways.sort_by_key(|(ids, ..)| *ids);
+        ranked.extend(ways.into_iter().map(|(_, left, right)| (rank, left, right)));
+    }
+    ranked.sort_by_cached_key(|(rank, left, right)| (**rank, left.chars().count(), right.chars().count()));
+    ranked.into_iter().map(|(_, left, right)| (left.to_owned(), right.to_owned())).collect()
+}
