@@ -1,7 +1,7 @@
 """Loads a checkpoint once, in a process of its own, for `benches/loading.rs`: `loading.py THREADS HOW FOLDER CLASS`.
 
 HOW is `safetensors` (the file alone) or `transformers` (`from_pretrained` of the class). Prints one line of JSON: the
-seconds that loading took ("load"), and looking at every value once after it ("touch"); the bytes of memory by which the
+seconds that loading took ("load"), and until every value was looked at once ("seen"); the bytes of memory by which the
 process grew at most ("peak").
 """
 
@@ -25,9 +25,10 @@ def main() -> None:
     threads, how, folder, class_name = sys.argv[1:]
     torch.set_num_threads(int(threads))
     transformers.logging.disable_progress_bar()
-    # What is imported when it is first asked for is not what loading takes.
+    # What is imported when it is first asked for, and starting threads, is not what loading takes.
     model_class = getattr(transformers, class_name)
-    torch.ones(1000).sum()
+    torch.ones(1 << 20).sum()
+    time.sleep(0.2)
     pathlib.Path("/proc/self/clear_refs").write_text("5")
     before = memory("VmRSS")
     start = time.perf_counter()
@@ -40,8 +41,8 @@ def main() -> None:
     with torch.inference_mode():
         for tensor in tensors.values():
             tensor.sum().item()
-    touched = time.perf_counter()
-    print(json.dumps({"load": loaded - start, "touch": touched - loaded, "peak": memory("VmHWM") - before}))
+    seen = time.perf_counter()
+    print(json.dumps({"load": loaded - start, "seen": seen - start, "peak": memory("VmHWM") - before}))
 
 
 if __name__ == "__main__":

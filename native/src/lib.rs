@@ -7,6 +7,6 @@ mod mapped;
 mod matrix;
 mod weight;
 
-pub use mapped::{MappedFile, fetch, release};
+pub use mapped::{MappedFile, release};
 pub use matrix::{Matrix, Prepack};
 pub use weight::Weight;

@@ -114,18 +114,6 @@ impl MappedFile {
     }
 }
 
-/// Brings the pages of a tensor that is a view on a [`MappedFile`] into memory, all at once where the system can do that:
-/// one request costs a fraction of a fault for every few pages. Does nothing for other tensors.
-pub fn fetch(tensor: &Tensor) {
-    #[cfg(target_os = "linux")]
-    if let Some((map, place)) = place(tensor) {
-        // Advice that fails changes nothing: pages come in one by one.
-        let _ = map.0.advise_range(memmap2::Advice::PopulateRead, place.start, place.len());
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = tensor;
-}
-
 /// Gives the pages of a tensor that is a view on a [`MappedFile`] back to the system: they no longer count as this process's
 /// memory, and are read from the file again where they are looked at. What was written to them is lost. Does nothing for
 /// other tensors.
@@ -225,9 +213,8 @@ mod tests {
         release(&whole.view([-1]).narrow(0, PAGE as i64 / 2, 3 * PAGE as i64));
         let pages: Vec<u8> = map.bytes().iter().copied().step_by(PAGE).collect();
         assert_eq!(pages, [1, 5, 5, 1]);
-        fetch(&whole);
         release(&Tensor::ones([3, 4], (Kind::Float, Device::Cpu)));
-        fetch(&Tensor::zeros([0], (Kind::Float, Device::Cpu)));
+        release(&Tensor::zeros([0], (Kind::Float, Device::Cpu)));
         drop(map);
         release(&whole);
         assert_eq!(whole.sum(Kind::Int64).int64_value(&[]), 4 * 5 * PAGE as i64);

@@ -1,7 +1,7 @@
 //! From where a tensor is stored to where it is used.
 
 use tch::{Device, Kind, Tensor};
-use tch_transformers_native::{fetch, release};
+use tch_transformers_native::release;
 
 /// Bytes that are read at a time where a tensor is copied.
 const STRIP: i64 = 32 << 20;
@@ -27,7 +27,6 @@ pub(super) fn bring(tensor: Tensor, device: Device, kind: Kind) -> Tensor {
             release(&tensor);
             return copy;
         }
-        fetch(&tensor);
         return tensor;
     }
     let rows = tensor.size().first().copied().unwrap_or(1);
