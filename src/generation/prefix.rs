@@ -77,9 +77,10 @@ impl Prefix {
         let (read, known) = (text.cache.len(), numbers(&text.ids)?);
         let common = std::iter::zip(&known, ids).take_while(|(known, given)| known == given).count();
         let common = to_i64(common.min(ids.len().saturating_sub(1))).min(read);
-        // What a model has made of a longer text is of no use to a shorter one where the length changes it.
-        let renewed = model.module().renewed_beyond().is_some_and(|most| read > most && to_i64(ids.len()) <= most);
-        if common == 0 || renewed || model.module().reads_both_ways() {
+        // What a model makes of a text may depend on whether that is longer than a limit.
+        let limit = model.module().renewed_beyond().unwrap_or(i64::MAX);
+        let longer = [common, read, to_i64(ids.len())].map(|tokens| tokens > limit);
+        if common == 0 || longer.iter().any(|one| *one != longer[0]) || model.module().reads_both_ways() {
             return Ok(None);
         }
         if common == read {
