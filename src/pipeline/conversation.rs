@@ -190,10 +190,11 @@ fn within(positions: usize, prompt: usize, config: GenerationConfig) -> Generati
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::sync::Arc;
     use std::sync::atomic::AtomicI64;
 
-    use serde_json::{Map, Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::generation::watched::taken;
@@ -214,26 +215,12 @@ mod tests {
     fn chatting(case: &str, template: &str) -> (TextGeneration, Arc<AtomicI64>) {
         let folder = tempfile::tempdir().unwrap();
         let case = cases_directory().join(case).join("text-generation");
-        for file in ["config.json", "weights.json"] {
-            std::fs::copy(case.join(file), folder.path().join(file)).unwrap();
+        let words = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/chat/words");
+        for file in [case.join("config.json"), case.join("weights.json"), words.join("tokenizer.json")] {
+            std::fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
         }
-        let special = ["<pad>", "<s>", "</s>"];
-        let words = "user assistant system a b c d e f g h i j k l m n o".split(' ');
-        let vocabulary: Map<String, Value> =
-            special.into_iter().chain(words).enumerate().map(|(id, word)| (word.to_owned(), id.into())).collect();
-        let added = special.iter().enumerate().map(|(id, content)| {
-            json!({"id": id, "content": content, "special": true, "single_word": false, "lstrip": false,
-                   "rstrip": false, "normalized": false})
-        });
-        let tokenizer = json!({
-            "version": "1.0", "truncation": null, "padding": null, "added_tokens": added.collect::<Vec<_>>(),
-            "normalizer": null, "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": null, "decoder": null,
-            "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "o"},
-        });
         let settings = json!({"tokenizer_class": "PreTrainedTokenizerFast", "chat_template": template});
-        for (file, json) in [("tokenizer.json", tokenizer), ("tokenizer_config.json", settings)] {
-            std::fs::write(folder.path().join(file), json.to_string()).unwrap();
-        }
+        std::fs::write(folder.path().join("tokenizer_config.json"), settings.to_string()).unwrap();
         let mut pipeline = TextGeneration::from_pretrained(folder.path(), &Options::default()).unwrap();
         let (text, count) = pipeline.writer.text.watched();
         pipeline.writer.text = text;
