@@ -8,6 +8,7 @@ mod feature_extraction;
 mod fill_mask;
 mod generating;
 mod labels;
+mod languages;
 mod options;
 mod question_answering;
 mod sentence;
