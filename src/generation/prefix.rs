@@ -265,6 +265,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_window_has_left_behind_is_not_shared() {
+        let settings = config(json!({"max_new_tokens": 60}));
+        let (model, _) = watched("mistral/text-generation");
+        let first = model.generator(&settings).run(&prompt(&[[3, 5, 9, 3]])).unwrap();
+        let mut text = rows(&first.ids)[0][..20].to_vec();
+        assert!(first.prefix.shared(&model, &text).unwrap().is_none());
+        // All of it ends where the window is.
+        text = rows(&first.ids)[0].clone();
+        assert_eq!(first.prefix.shared(&model, &text).unwrap().map(|shared| shared.len()), Some(63));
+    }
+
+    #[test]
     fn padded_rows_and_decoders_go_on_too() {
         let settings = config(json!({"max_new_tokens": 5, "cache_implementation": "static"}));
         let mask = |ids: &Inputs| ids.get("input_ids").unwrap().ne(0).to_kind(tch::Kind::Int64);
