@@ -132,6 +132,55 @@ def pieces_to_end() -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
     return tokenizer, {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
 
 
+def unigram_pieces() -> list[tuple[str, float]]:
+    """Pieces of the corpus with their scores."""
+    tokenizer = tokenizers.Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.UnigramTrainer(vocab_size=150, unk_token="<unk>", special_tokens=["<unk>"], show_progress=False)
+    vocabulary = json.loads(trained(tokenizer, trainer).to_str())["model"]["vocab"]
+    return [(piece, score) for piece, score in vocabulary if piece != "<unk>"]
+
+
+def of_many_languages(class_name: str, language: str, **settings: Any) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
+    """As the class makes it of a SentencePiece model: fairseq's tokens, pieces, languages, and the mask."""
+    first = ["<s>", "<pad>", "</s>", "<unk>"]
+    tokenizer_class = getattr(transformers, class_name)
+    if class_name == "NllbTokenizer":
+        tokenizer = tokenizers.Tokenizer(models.BPE(unk_token="<unk>"))
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+        trainer = trainers.BpeTrainer(vocab_size=190, special_tokens=first, show_progress=False)
+        model = json.loads(trained(tokenizer, trainer).to_str())["model"]
+        given = {"vocab": model["vocab"], "merges": [tuple(merge) for merge in model["merges"]]}
+    else:
+        from transformers.models.mbart import tokenization_mbart
+        from transformers.models.mbart50 import tokenization_mbart50
+
+        codes = {"MBartTokenizer": tokenization_mbart, "MBart50Tokenizer": tokenization_mbart50}[class_name]
+        last = [*codes.FAIRSEQ_LANGUAGE_CODES, "<mask>"]
+        given = {"vocab": [(token, 0.0) for token in first] + unigram_pieces() + [(token, 0.0) for token in last]}
+    made = tokenizer_class(**given, src_lang=language, **settings)
+    return made.backend_tokenizer, {"src_lang": language} | settings
+
+
+def of_coded_languages() -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
+    """As M2M100's, whose own class has no tokenizer.json: languages between underscores, the first token of a text."""
+    languages = [f"__{code}__" for code in ("de", "en", "fr", "ro", "zh")]
+    first = [(token, 0.0) for token in ("<s>", "<pad>", "</s>", "<unk>")]
+    tokenizer = tokenizers.Tokenizer(models.Unigram(first + unigram_pieces(), unk_id=3))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>", *languages])
+    tokenizer.post_processor = template(tokenizer, "__en__")
+    named = {"bos": "<s>", "eos": "</s>", "pad": "<pad>", "unk": "<unk>"}
+    return tokenizer, {f"{role}_token": token for role, token in named.items()} | {"extra_special_tokens": languages}
+
+
+def template(tokenizer: tokenizers.Tokenizer, language: str) -> processors.TemplateProcessing:
+    """A language, a text, its end."""
+    special = [(token, tokenizer.token_to_id(token)) for token in (language, "</s>")]
+    return processors.TemplateProcessing(single=f"{language} $A </s>", special_tokens=special)
+
+
 def labelled(labels: list[str]) -> dict[str, Any]:
     """The tables of a configuration with these labels."""
     return {"id2label": dict(enumerate(labels)), "label2id": {label: index for index, label in enumerate(labels)}}
@@ -145,11 +194,15 @@ CHAT = (
     "{{ bos_token }}{% for message in messages %}{{ message.role | upper }}: {{ message.content | trim }}{{ eos_token }}\n"
     "{% endfor %}{% if add_generation_prompt %}ASSISTANT: {% endif %}"
 )
+TRANSLATING = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 2}
+TRANSLATING |= {"forced_eos_token_id": 2, "max_length": 12}
+SMALL = {"d_model": 24, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 4}
+SMALL |= {"decoder_attention_heads": 3, "encoder_ffn_dim": 30, "decoder_ffn_dim": 28, "max_position_embeddings": 64}
 # What generation_config.json says.
 GENERATION: dict[str, dict[str, Any]] = {
     "gpt2": {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2, "max_new_tokens": 14},
     "t5": {"decoder_start_token_id": 0, "pad_token_id": 0, "eos_token_id": 1, "max_length": 12},
-}
+} | {name: TRANSLATING for name in ("mbart", "mbart50", "nllb", "m2m100")}
 
 Tokens = Callable[[], tuple[tokenizers.Tokenizer, dict[str, Any]]]
 
@@ -241,6 +294,42 @@ CHECKPOINTS: dict[str, tuple[str, Tokens, str, int, list[str], dict[str, Any]]] 
         | {"relative_attention_num_buckets": 8, "relative_attention_max_distance": 20, "decoder_start_token_id": 0}
         | {"task_specific_params": {"summarization": {"prefix": "the answer: ", "min_length": 5, "num_beams": 2}}
            | {"translation_en_to_de": {"prefix": "the book in ", "max_length": 9}}},
+    ),
+    "mbart": (
+        "mbart",
+        lambda: of_many_languages("MBartTokenizer", "en_XX"),
+        "MBartTokenizer",
+        60,
+        ["MBartForConditionalGeneration"],
+        SMALL,
+    ),
+    "mbart50": (
+        "mbart",
+        lambda: of_many_languages("MBart50Tokenizer", "de_DE"),
+        "MBart50Tokenizer",
+        60,
+        ["MBartForConditionalGeneration"],
+        SMALL,
+    ),
+    "nllb": (
+        "m2m_100",
+        lambda: of_many_languages(
+            "NllbTokenizer",
+            "eng_Latn",
+            extra_special_tokens=["ace_Arab", "deu_Latn", "eng_Latn", "fra_Latn", "por_Latn", "zho_Hans", "zho_Hant"],
+        ),
+        "NllbTokenizer",
+        60,
+        ["M2M100ForConditionalGeneration"],
+        SMALL,
+    ),
+    "m2m100": (
+        "m2m_100",
+        of_coded_languages,
+        "PreTrainedTokenizerFast",
+        60,
+        ["M2M100ForConditionalGeneration"],
+        SMALL,
     ),
 }
 

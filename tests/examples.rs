@@ -2,19 +2,29 @@
 
 mod support;
 
+use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use support::minilm;
 
 /// The lines that an example prints.
 fn example(name: &str, model: &str, arguments: &[&str]) -> Vec<String> {
+    example_reading("", name, model, arguments)
+}
+
+/// The lines that an example prints to `input`.
+fn example_reading(input: &str, name: &str, model: &str, arguments: &[&str]) -> Vec<String> {
     // This test lies in `deps`, beside which cargo puts the examples.
     let test = std::env::current_exe().unwrap();
     let program = test.ancestors().nth(2).unwrap().join("examples").join(name);
     let program = program.with_extension(std::env::consts::EXE_EXTENSION);
     assert!(program.is_file(), "{} is not built; `cargo build --examples` does it", program.display());
-    let output = Command::new(program).arg(model).args(arguments).output().unwrap();
+    let mut command = Command::new(program);
+    command.arg(model).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
@@ -75,6 +85,14 @@ fn text_generation() {
 fn chat() {
     let answer = example("chat", &made("gpt2"), &["Where do I live?"]);
     assert_eq!(answer, ["\u{FFFD}\u{FFFD}\u{FFFD}\u{FFFD}\u{FFFD}\u{FFFD}22$$$$"]);
+}
+
+#[test]
+fn conversation() {
+    let lines = example_reading("Where do I live?\nWho?\n", "conversation", &made("gpt2"), &[]);
+    let answers =
+        ["\u{FFFD}".repeat(6) + "22$$$$  (0 of 49 tokens remembered)", "\u{FFFD}  (49 of 96 tokens remembered)".into()];
+    assert_eq!(lines, answers);
 }
 
 #[test]

@@ -18,7 +18,7 @@ mod stop_strings;
 mod stopping;
 mod text;
 #[cfg(test)]
-mod watched;
+pub(crate) mod watched;
 
 use std::ops::ControlFlow;
 

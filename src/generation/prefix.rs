@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::GenerationConfig;
-use super::text::{Text, ids_name, mask_name};
+use super::decoding::numbers;
+use super::text::{Text, ids_name, mask_name, to_i64};
+use crate::error::catch;
 use crate::{Error, Inputs, Model, Result};
 
 /// The beginning of a text that a model has passed once, and the cache that remembers it.
@@ -27,6 +29,13 @@ impl Prefix {
         Self(Arc::new(Read { module: place(model), text: Mutex::new(text) }))
     }
 
+    fn check(&self, model: &Model) -> Result<()> {
+        if self.0.module == place(model) {
+            return Ok(());
+        }
+        Err(Error::input("prefix", "was read by another model; what that remembers means nothing here"))
+    }
+
     fn text(&self) -> MutexGuard<'_, Text> {
         self.0.text.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -46,6 +55,42 @@ impl Prefix {
         usize::try_from(self.text().rows()).unwrap_or(0)
     }
 
+    /// What of it a text of `ids` begins with too, for that text to go on from: all but the last of `ids` at most, which is
+    /// there to be passed.
+    ///
+    /// `None` where nothing is of use: the first tokens differ, or the model cannot go back to the last that both have. A
+    /// recurrent state does not go back, and a layer that sees a window has forgotten what lies before it.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where another model has read it, and where it has several rows.
+    pub fn shared(&self, model: &Model, ids: &[i64]) -> Result<Option<Self>> {
+        self.check(model)?;
+        let _guard = tch::no_grad_guard();
+        catch(|| self.first_shared(model, ids))
+    }
+
+    fn first_shared(&self, model: &Model, ids: &[i64]) -> Result<Option<Self>> {
+        let mut text = self.text();
+        if text.rows() != 1 {
+            return Err(Error::input("prefix", format!("has {} rows, which one text cannot share", text.rows())));
+        }
+        let (read, known) = (text.cache.len(), numbers(&text.ids)?);
+        let common = std::iter::zip(&known, ids).take_while(|(known, given)| known == given).count();
+        let common = to_i64(common.min(ids.len().saturating_sub(1))).min(read);
+        // What a model makes of a text may depend on whether that is longer than a limit.
+        let limit = model.module().renewed_beyond().unwrap_or(i64::MAX);
+        let longer = [common, read, to_i64(ids.len())].map(|tokens| tokens > limit);
+        if common == 0 || longer.iter().any(|one| *one != longer[0]) || model.module().reads_both_ways() {
+            return Ok(None);
+        }
+        if common == read {
+            return Ok(Some(self.clone()));
+        }
+        let mut first = text.fork(1)?;
+        drop(text);
+        Ok(first.truncate(common).is_ok().then(|| Self::new(model, first)))
+    }
+
     /// Bytes of the storage that remembers it.
     pub fn bytes(&self) -> usize {
         self.text().cache.bytes()
@@ -53,9 +98,7 @@ impl Prefix {
 
     /// The text of `inputs`, which begins with this one, every row as often as `config` wants it.
     pub(super) fn continued(&self, model: &Model, inputs: &Inputs, config: &GenerationConfig) -> Result<Text> {
-        if self.0.module != place(model) {
-            return Err(Error::input("prefix", "was read by another model; what that remembers means nothing here"));
-        }
+        self.check(model)?;
         let mut text = self.text();
         let (ids_name, mask_name) = (ids_name(text.generation), mask_name(text.generation));
         let known = [ids_name, mask_name, "position_ids", "token_type_ids"];
@@ -190,6 +233,50 @@ mod tests {
     }
 
     #[test]
+    fn what_two_texts_share_is_passed_once() {
+        let settings = config(json!({"max_new_tokens": 4}));
+        for case in CASES {
+            let (model, count) = watched(&format!("{case}/text-generation"));
+            let recurrent = ["mamba", "jamba", "qwen3_next"].contains(case);
+            let first = model.generator(&settings).run(&prompt(&[[3, 5, 9, 3]])).unwrap();
+            let read = rows(&first.ids)[0].clone();
+            taken(&count);
+            // The whole of it, some of it, nothing; and a text that is over before it.
+            let differs = |at: usize| if read[at] == 7 { 8 } else { 7 };
+            let after = [&read[..7], &[differs(7), 4]].concat();
+            for (text, common) in
+                [(after, 7), (vec![3, 5, differs(2), 4, 4], 2), (vec![4, 5, 9, 3], 0), (vec![3, 5, 9], 2), (vec![3], 0)]
+            {
+                let whole = Inputs::new().with("input_ids", Tensor::from_slice(&text).unsqueeze(0));
+                let expected = rows(&model.generate_with(&whole, &settings, 0).unwrap());
+                taken(&count);
+                let shared = first.prefix.shared(&model, &text).unwrap();
+                let generator = model.generator(&settings);
+                let (kept, found) = match &shared {
+                    Some(shared) => (shared.len(), generator.prefix(shared).run(&whole).unwrap()),
+                    None => (0, generator.run(&whole).unwrap()),
+                };
+                assert_eq!(kept, if recurrent && common < 7 { 0 } else { common }, "{case}: {text:?}");
+                assert_eq!(taken(&count) as usize, text.len() - kept + 3, "{case}: {text:?}");
+                assert_eq!(rows(&found.ids), expected, "{case}: {text:?}");
+            }
+            assert_eq!(first.prefix.len(), 7, "{case}");
+        }
+    }
+
+    #[test]
+    fn what_a_window_has_left_behind_is_not_shared() {
+        let settings = config(json!({"max_new_tokens": 60}));
+        let (model, _) = watched("mistral/text-generation");
+        let first = model.generator(&settings).run(&prompt(&[[3, 5, 9, 3]])).unwrap();
+        let mut text = rows(&first.ids)[0][..20].to_vec();
+        assert!(first.prefix.shared(&model, &text).unwrap().is_none());
+        // All of it ends where the window is.
+        text = rows(&first.ids)[0].clone();
+        assert_eq!(first.prefix.shared(&model, &text).unwrap().map(|shared| shared.len()), Some(63));
+    }
+
+    #[test]
     fn padded_rows_and_decoders_go_on_too() {
         let settings = config(json!({"max_new_tokens": 5, "cache_implementation": "static"}));
         let mask = |ids: &Inputs| ids.get("input_ids").unwrap().ne(0).to_kind(tch::Kind::Int64);
@@ -257,5 +344,9 @@ mod tests {
         assert!(model.generator(&settings).prefix(&prefix).run(&prompt(&fits)).is_ok());
         let strange = other.generator(&settings).prefix(&prefix).run(&prompt(&fits)).unwrap_err();
         assert!(strange.to_string().contains("another model"), "{strange}");
+        for (model, told) in [(&other, "another model"), (&model, "2 rows")] {
+            let strange = prefix.shared(model, &[3, 5, 9, 1]).unwrap_err();
+            assert!(strange.to_string().contains(told), "{strange}");
+        }
     }
 }

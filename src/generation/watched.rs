@@ -44,9 +44,14 @@ impl Module for Watched {
 pub fn watched(case: &str) -> (Model, Arc<AtomicI64>) {
     let case = Case::open(&cases_directory().join(case)).unwrap();
     let model = auto::load(case.config.clone(), &case.about.class, case.source().unwrap(), LoadOptions::default());
+    watch(model.unwrap())
+}
+
+/// `model`, and the number of tokens per row that pass through it.
+pub fn watch(model: Model) -> (Model, Arc<AtomicI64>) {
     let tokens = Arc::new(AtomicI64::new(0));
     let count = tokens.clone();
-    (model.unwrap().with_module(|module| Box::new(Watched { module, tokens })), count)
+    (model.with_module(|module| Box::new(Watched { module, tokens })), count)
 }
 
 /// What `count` has counted since the last time.

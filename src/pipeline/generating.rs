@@ -11,8 +11,8 @@ use super::Text;
 use super::text::numbers;
 use crate::auto::{AutoClass, AutoConfig, Checkpoint};
 use crate::error::catch;
-use crate::generation::{Step, TokenTexts};
-use crate::{Error, GenerationConfig, Result};
+use crate::generation::{Generated, Prefix, Step, TokenTexts};
+use crate::{Error, GenerationConfig, Inputs, Result};
 
 /// Settings that count only where tokens are drawn.
 const SAMPLING: &[&str] =
@@ -86,26 +86,11 @@ impl Writer {
             let batch = batch?;
             let mut inputs = batch.inputs;
             inputs.remove("token_type_ids");
-            let mut failure = None;
-            let mut on_step = |step: &Step| {
-                let (Some(on_token), Some(token)) = (on_token.as_mut(), step.tokens.first()) else {
-                    return ControlFlow::Continue(());
-                };
-                on_token(*token).unwrap_or_else(|error| {
-                    failure = Some(error);
-                    ControlFlow::Break(())
-                })
+            let mut each = |step: &Step| match (on_token.as_mut(), step.tokens.first()) {
+                (Some(on_token), Some(token)) => on_token(*token),
+                _ => Ok(ControlFlow::Continue(())),
             };
-            let generator = self.text.model().generator(config).seed(seed);
-            let generator = match config.stop_strings.is_empty() {
-                true => generator,
-                false => generator.token_texts(self.token_texts()?),
-            };
-            let generator = if config.num_beams > 1 { generator } else { generator.on_step(&mut on_step) };
-            let ids = generator.run(&inputs)?.ids;
-            if let Some(failure) = failure {
-                return Err(failure);
-            }
+            let ids = self.run(&inputs, config, seed, None, &mut each)?.ids;
             let start = match self.text.model().generation() {
                 Some(crate::model::Generation::DecoderOnly) => inputs.need("input_ids")?.size()[1],
                 _ => 1,
@@ -118,6 +103,36 @@ impl Writer {
             self.text.tell(done, all);
         }
         Ok(written)
+    }
+
+    /// A generation after `inputs`, which begin with `prefix` where there is one.
+    pub fn run(
+        &self,
+        inputs: &Inputs,
+        config: &GenerationConfig,
+        seed: u64,
+        prefix: Option<&Prefix>,
+        on_step: &mut dyn FnMut(&Step) -> Result<ControlFlow<()>>,
+    ) -> Result<Generated> {
+        let mut failure = None;
+        let mut on_step = |step: &Step| {
+            on_step(step).unwrap_or_else(|error| {
+                failure = Some(error);
+                ControlFlow::Break(())
+            })
+        };
+        let mut generator = self.text.model().generator(config).seed(seed);
+        if let Some(prefix) = prefix {
+            generator = generator.prefix(prefix);
+        }
+        if !config.stop_strings.is_empty() {
+            generator = generator.token_texts(self.token_texts()?);
+        }
+        if config.num_beams == 1 {
+            generator = generator.on_step(&mut on_step);
+        }
+        let generated = generator.run(inputs)?;
+        failure.map_or(Ok(generated), Err)
     }
 
     fn token_texts(&self) -> Result<&TokenTexts> {

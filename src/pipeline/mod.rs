@@ -2,11 +2,13 @@
 //!
 //! [`load`] takes the task by name and speaks JSON, as the command does; each task has a type of its own besides.
 
+mod conversation;
 mod entities;
 mod feature_extraction;
 mod fill_mask;
 mod generating;
 mod labels;
+mod languages;
 mod options;
 mod question_answering;
 mod sentence;
@@ -19,6 +21,7 @@ mod token_classification;
 mod values;
 mod zero_shot_classification;
 
+pub use conversation::{Conversation, Ending, Turn};
 pub use entities::Strategy;
 pub use feature_extraction::{FeatureExtraction, FeatureExtractionSettings, cosine_similarity};
 pub use fill_mask::{Fill, FillMask, FillMaskSettings, FillMaskTruncation, Fills};

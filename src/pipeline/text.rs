@@ -101,6 +101,13 @@ impl Text {
         Self { counted, batch_size, ..self }
     }
 
+    /// The same with a model that counts the tokens that pass through it.
+    #[cfg(test)]
+    pub(super) fn watched(self) -> (Self, std::sync::Arc<std::sync::atomic::AtomicI64>) {
+        let (model, count) = crate::generation::watched::watch(self.model);
+        (Self { model, ..self }, count)
+    }
+
     /// The tokenizer replaced by what `change` makes of it; texts are never cut to more than the model's positions.
     ///
     /// # Errors
@@ -127,6 +134,11 @@ impl Text {
     /// The most texts of one pass.
     pub fn batch_size(&self) -> usize {
         self.batch_size
+    }
+
+    /// The most tokens that the model takes; `usize::MAX` where nothing limits them.
+    pub fn positions(&self) -> usize {
+        self.positions
     }
 
     /// How texts are cut: where `truncation` is set to [`Tokenizer::max_length`], otherwise only where the model has no

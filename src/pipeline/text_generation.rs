@@ -4,15 +4,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::generating::Writer;
-use super::{Options, Text, TypedPipeline};
+use super::{Conversation, Options, Text, TypedPipeline};
 use crate::auto::{AutoModelForCausalLM, Checkpoint};
 use crate::text::{ChatOptions, ChatTemplate, ChatTemplateError, Message, Side, Strategy, Streamer, Truncation};
-use crate::{Error, Result};
+use crate::{Error, GenerationConfig, Result};
 
 /// Texts continued: any checkpoint with a head for language modelling.
 #[derive(Debug)]
 pub struct TextGeneration {
-    writer: Writer,
+    pub(super) writer: Writer,
     /// What makes texts of conversations, where the checkpoint has it.
     template: Option<ChatTemplate>,
 }
@@ -122,6 +122,11 @@ impl TextGeneration {
         &self.writer.text
     }
 
+    /// A conversation that begins with `messages`, and remembers from turn to turn what the model has read.
+    pub fn conversation(&self, messages: Vec<Message>) -> Conversation<'_> {
+        Conversation::new(self, messages)
+    }
+
     /// Every prompt continued, as often as `num_return_sequences` says.
     ///
     /// # Errors
@@ -166,7 +171,7 @@ impl TextGeneration {
     }
 
     /// The text of a conversation.
-    fn rendered(&self, messages: &[Message], settings: &TextGenerationSettings) -> Result<String> {
+    pub(super) fn rendered(&self, messages: &[Message], settings: &TextGenerationSettings) -> Result<String> {
         let template = self.template.as_ref().ok_or_else(|| {
             Error::input("messages", "cannot be continued: the checkpoint has no chat template; give a text instead")
         })?;
@@ -192,13 +197,7 @@ impl TextGeneration {
         settings: &TextGenerationSettings,
         mut on_piece: impl FnMut(&str) -> ControlFlow<()>,
     ) -> Result<()> {
-        let config = self.writer.config(&settings.generation)?;
-        if config.num_beams > 1 || config.num_return_sequences > 1 {
-            return Err(Error::input(
-                "num_beams",
-                "and `num_return_sequences` are 1 where a text is handed over as it comes",
-            ));
-        }
+        let config = self.streaming(settings)?;
         let skip = settings.skip_special_tokens.unwrap_or(true);
         let mut streamer = Streamer::new(self.writer.text.tokenizer(), skip);
         let mut give = |piece: String| if piece.is_empty() { ControlFlow::Continue(()) } else { on_piece(&piece) };
@@ -206,6 +205,18 @@ impl TextGeneration {
         self.writer.write(self.encoded(&[prompt], settings)?, &config, settings.seed, Some(&mut on_token))?;
         let _ = give(streamer.finish()?);
         Ok(())
+    }
+
+    /// What a generation of one text goes by, which is handed over as it comes.
+    pub(super) fn streaming(&self, settings: &TextGenerationSettings) -> Result<GenerationConfig> {
+        let config = self.writer.config(&settings.generation)?;
+        match config.num_beams > 1 || config.num_return_sequences > 1 {
+            true => {
+                let message = "and `num_return_sequences` are 1 where a text is handed over as it comes";
+                Err(Error::input("num_beams", message))
+            }
+            false => Ok(config),
+        }
     }
 
     fn encoded(&self, prompts: &[&str], settings: &TextGenerationSettings) -> Result<Vec<tokenizers::Encoding>> {

@@ -6,11 +6,13 @@ use std::marker::PhantomData;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use tokenizers::Encoding;
 
 use super::generating::Writer;
+use super::languages::Languages;
 use super::{Options, Text, TypedPipeline};
 use crate::auto::{AutoModelForSeq2SeqLM, Checkpoint};
-use crate::{Error, Result};
+use crate::{Error, GenerationConfig, Result};
 
 /// A name of the task, and the field of a result.
 pub trait Wording: std::fmt::Debug + Send + Sync + 'static {
@@ -111,39 +113,65 @@ impl<W: Wording> TextToText<W> {
         &self.writer.text
     }
 
+    /// What `src_lang` and `tgt_lang` may be, where the tokenizer has tokens for languages.
+    pub fn languages(&self) -> Vec<&str> {
+        self.tokens().names().collect()
+    }
+
     /// What is written for every text, as often as `num_return_sequences` says.
     ///
+    /// Models of many languages begin what they write with the token of `tgt_lang`, and find that of `src_lang` with every
+    /// text, where their tokenizer puts it; without `src_lang` it is the one that `tokenizer_config.json` names.
+    ///
     /// # Errors
-    /// [`Error::Input`] and [`Error::Config`] for a setting that does not fit, and as
-    /// [`Model::generate_with`](crate::Model::generate_with).
+    /// [`Error::Input`] and [`Error::Config`] for a setting that does not fit, such as a language that the tokenizer does
+    /// not know, and as [`Model::generate_with`](crate::Model::generate_with).
     pub fn generate(&self, texts: &[&str], settings: &TextToTextSettings) -> Result<Vec<Vec<WrittenText>>> {
-        let text = &self.writer.text;
-        let tokenizer = text.tokenizer();
+        let tokenizer = self.writer.text.tokenizer();
+        let decoded = |row: &Vec<i64>| Ok(WrittenText { field: W::FIELD, text: tokenizer.decode(row, true)? });
+        let rows = self.ids(texts, settings)?;
+        rows.iter().map(|rows| rows.iter().map(decoded).collect()).collect()
+    }
+
+    /// The tokens that are written for every text, without the start.
+    fn ids(&self, texts: &[&str], settings: &TextToTextSettings) -> Result<Vec<Vec<Vec<i64>>>> {
         let specific = self.specific(settings);
         let mut generation = specific.clone();
-        let stored = generation.remove("prefix").or_else(|| text.model().config().get("prefix").cloned());
-        generation.retain(|name, _| crate::GenerationConfig::has(name));
+        generation.retain(|name, _| GenerationConfig::has(name));
         generation.extend(settings.generation.iter().map(|(name, value)| (name.clone(), value.clone())));
         if let Some(language) = &settings.tgt_lang {
-            if let Some(id) = self.language(language) {
-                generation.insert("forced_bos_token_id".into(), id.into());
-            } else if specific.is_empty() {
-                let message =
-                    format!("`{language}` is no token of the tokenizer, and config.json knows no translation into it");
-                return Err(Error::input("tgt_lang", message));
+            match self.tokens().token("tgt_lang", language)? {
+                Some(id) => drop(generation.insert("forced_bos_token_id".into(), id.into())),
+                None if specific.is_empty() => {
+                    let message = "is no token of the tokenizer, and config.json knows no translation into it";
+                    return Err(Error::input("tgt_lang", format!("`{language}` {message}")));
+                }
+                None => {}
             }
         }
-        let prefix = settings.prefix.as_deref().or_else(|| stored.as_ref()?.as_str()).unwrap_or_default();
+        let config = self.writer.config(&generation)?;
+        self.writer.write(self.encoded(texts, settings)?, &config, settings.seed, None)
+    }
+
+    /// The tokens of every text.
+    fn encoded(&self, texts: &[&str], settings: &TextToTextSettings) -> Result<Vec<Encoding>> {
+        let text = &self.writer.text;
+        let specific = self.specific(settings);
+        let stored = specific.get("prefix").or_else(|| text.model().config().get("prefix"));
+        let prefix = settings.prefix.as_deref().or_else(|| stored?.as_str()).unwrap_or_default();
         let texts: Vec<String> = texts.iter().map(|text| format!("{prefix}{text}")).collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let mut encodings = tokenizer.encode_cut(&texts, text.truncation(settings.truncation))?;
-        if let Some(id) = settings.src_lang.as_ref().and_then(|language| self.language(language)) {
-            encodings = encodings.into_iter().map(|encoding| self.spoken(&encoding, id)).collect();
+        let encodings = text.tokenizer().encode_cut(&texts, text.truncation(settings.truncation))?;
+        let languages = self.tokens();
+        let source = settings.src_lang.as_ref().map(|language| languages.token("src_lang", language)).transpose()?;
+        match source.flatten() {
+            Some(id) => encodings.iter().map(|encoding| languages.spoken(encoding, id)).collect(),
+            None => Ok(encodings),
         }
-        let config = self.writer.config(&generation)?;
-        let rows = self.writer.write(encodings, &config, settings.seed, None)?;
-        let decoded = |row: &Vec<i64>| Ok(WrittenText { field: W::FIELD, text: tokenizer.decode(row, true)? });
-        rows.iter().map(|rows| rows.iter().map(decoded).collect()).collect()
+    }
+
+    fn tokens(&self) -> Languages<'_> {
+        Languages::of(self.writer.text.tokenizer())
     }
 
     /// The settings that `config.json` has for this task: `translation_en_to_de` for a translation from `en` to `de`.
@@ -155,35 +183,6 @@ impl<W: Wording> TextToText<W> {
         };
         all.and_then(|all| all.get(&name)?.as_object().cloned()).unwrap_or_default()
     }
-
-    /// The token that stands for a language.
-    fn language(&self, language: &str) -> Option<u32> {
-        let inner = self.writer.text.tokenizer().inner();
-        inner.token_to_id(&format!("__{language}__")).or_else(|| {
-            let known = &self.writer.text.tokenizer().special_tokens().additional;
-            known.iter().find(|token| token.content == language).map(|token| token.id)
-        })
-    }
-
-    /// `encoding` with the token of its language replaced by `id`, where the tokenizer puts one.
-    fn spoken(&self, encoding: &tokenizers::Encoding, id: u32) -> tokenizers::Encoding {
-        let languages = &self.writer.text.tokenizer().special_tokens().additional;
-        let is_language = |token: u32| languages.iter().any(|language| language.id == token);
-        let specials = encoding.get_special_tokens_mask();
-        let ids = std::iter::zip(encoding.get_ids(), specials);
-        let ids = ids.map(|(token, special)| if *special == 1 && is_language(*token) { id } else { *token }).collect();
-        tokenizers::Encoding::new(
-            ids,
-            encoding.get_type_ids().to_vec(),
-            encoding.get_tokens().to_vec(),
-            encoding.get_word_ids().to_vec(),
-            encoding.get_offsets().to_vec(),
-            specials.to_vec(),
-            encoding.get_attention_mask().to_vec(),
-            Vec::new(),
-            Default::default(),
-        )
-    }
 }
 
 impl<W: Wording> TypedPipeline for TextToText<W> {
@@ -194,5 +193,97 @@ impl<W: Wording> TypedPipeline for TextToText<W> {
 
     fn call(&self, inputs: &[String], settings: &Self::Settings) -> Result<Vec<Vec<WrittenText>>> {
         self.generate(&inputs.iter().map(String::as_str).collect::<Vec<_>>(), settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// One run of `reference/languages.py`.
+    #[derive(Deserialize)]
+    struct Run {
+        checkpoint: String,
+        src_lang: Option<String>,
+        tgt_lang: Option<String>,
+        /// What is different in `tokenizer_config.json`.
+        tokenizer: Map<String, Value>,
+        settings: Map<String, Value>,
+        texts: Vec<Read>,
+    }
+
+    #[derive(Deserialize)]
+    struct Read {
+        text: String,
+        read: Vec<u32>,
+        ids: Vec<i64>,
+        written: String,
+    }
+
+    fn data() -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")
+    }
+
+    /// The checkpoint `name` with `changes` of `tokenizer_config.json`.
+    fn translation(name: &str, changes: Map<String, Value>) -> Translation {
+        let folder = tempfile::tempdir().unwrap();
+        for file in std::fs::read_dir(data().join("checkpoints").join(name)).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
+        }
+        let path = folder.path().join("tokenizer_config.json");
+        let mut config: Map<String, Value> = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        config.extend(changes);
+        std::fs::write(&path, serde_json::to_vec(&config).unwrap()).unwrap();
+        Translation::from_pretrained(folder.path(), &Options::default()).unwrap()
+    }
+
+    #[test]
+    fn texts_are_read_and_written_in_the_languages_of_python() {
+        let file: Value = serde_json::from_slice(&std::fs::read(data().join("languages.json")).unwrap()).unwrap();
+        let runs: Vec<Run> = serde_json::from_value(file["runs"].clone()).unwrap();
+        assert!(!runs.is_empty());
+        for Run { checkpoint, src_lang, tgt_lang, tokenizer, settings, texts: expected } in runs {
+            let about = format!("{checkpoint}, {src_lang:?} to {tgt_lang:?}");
+            let pipeline = translation(&checkpoint, tokenizer);
+            let settings = TextToTextSettings { src_lang, tgt_lang, generation: settings, ..Default::default() };
+            let texts: Vec<&str> = expected.iter().map(|read| read.text.as_str()).collect();
+            let read = pipeline.encoded(&texts, &settings).unwrap();
+            let written = pipeline.generate(&texts, &settings).unwrap();
+            // Alone, as Python has them; in a batch, shorter rows are filled up.
+            for ((read, written), expected) in std::iter::zip(std::iter::zip(read, written), &expected) {
+                assert_eq!(read.get_ids(), expected.read, "{about}");
+                assert_eq!(written[0].text, expected.written, "{about}");
+                let ids = pipeline.ids(&[&expected.text], &settings).unwrap();
+                assert_eq!(ids, [[&expected.ids[..]]], "{about}: {}", expected.text);
+            }
+        }
+    }
+
+    #[test]
+    fn languages_that_the_tokenizer_does_not_know_are_refused_by_name() {
+        assert_eq!(translation("m2m100", Map::new()).languages(), ["de", "en", "fr", "ro", "zh"]);
+        let refused = |name: &str, src: Option<&str>, tgt: Option<&str>| {
+            let [src_lang, tgt_lang] = [src, tgt].map(|language| language.map(str::to_owned));
+            let settings = TextToTextSettings { src_lang, tgt_lang, ..Default::default() };
+            let error = translation(name, Map::new()).generate(&["ok"], &settings).unwrap_err();
+            assert!(matches!(&error, Error::Input { .. }), "{error}");
+            error.to_string()
+        };
+        for (name, src, tgt, told) in [
+            ("mbart", Some("en"), Some("de_DE"), &["`src_lang`", "did you mean en_XX", "ar_AR, cs_CZ, de_DE"][..]),
+            ("mbart", None, Some("de-DE"), &["`tgt_lang`", "did you mean de_DE"]),
+            ("mbart", None, Some("<mask>"), &["`tgt_lang`", "zh_CN"]),
+            ("mbart50", None, Some("slovene"), &["`tgt_lang`", "sl_SI"]),
+            ("nllb", Some("eng_Latn"), Some("zho"), &["did you mean zho_Han"]),
+            ("m2m100", Some("english"), None, &["`src_lang`", "did you mean en"]),
+            ("m2m100", Some("en"), Some("xx"), &["`xx` is no language of the tokenizer; it knows de, en, fr, ro, zh"]),
+            ("t5", Some("en"), Some("fr"), &["config.json knows no translation"]),
+        ] {
+            let error = refused(name, src, tgt);
+            assert!(told.iter().all(|told| error.contains(told)), "{error}");
+        }
     }
 }

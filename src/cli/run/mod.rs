@@ -1,9 +1,12 @@
 //! `run`: a task on inputs of one's own. A file per group of tasks; [`session`] is what they share.
 
 mod answer;
+mod chat;
 mod classify;
 mod extract;
 mod fill;
+mod interrupt;
+mod lines;
 mod session;
 mod source;
 mod write;
@@ -44,7 +47,10 @@ enum Task {
     ///
     /// The texts are questions; all are about the one context.
     QuestionAnswering(answer::Arguments),
-    /// Continue texts
+    /// Continue texts, or converse
+    ///
+    /// With --chat and a terminal as standard input, every line is answered with what was said before; /help lists the
+    /// commands that a line may be.
     TextGeneration(write::GenerationArguments),
     /// Write a text for each text, with an encoder-decoder
     #[command(name = "text2text-generation")]

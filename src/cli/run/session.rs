@@ -46,7 +46,7 @@ pub struct Common {
     dtype: Dtype,
     /// Tell the model's class and which tensors of the checkpoint it does not use
     #[arg(long, short)]
-    verbose: bool,
+    pub verbose: bool,
 }
 
 /// A run of a task.
@@ -69,6 +69,11 @@ impl<'a> Session<'a> {
         let (source, total) = common.texts.open()?;
         let bar = progress::bar(total, total != Some(1));
         Ok(Self { common, source, bar, done: Arc::default() })
+    }
+
+    /// One that reads no texts.
+    pub fn without_texts(common: &'a Common) -> Self {
+        Self { common, source: Source::Given(Vec::new()), bar: progress::bar(None, false), done: Arc::default() }
     }
 
     /// Loads a pipeline.

@@ -12,6 +12,7 @@ use tch_transformers::pipeline::{
 };
 use tch_transformers::text::Message;
 
+use super::chat;
 use super::session::{Common, Session};
 
 /// How tokens are chosen; what is not said here, the checkpoint's generation_config.json says.
@@ -83,15 +84,23 @@ fn setting(text: &str) -> Result<(String, Value), String> {
 #[derive(Debug, Args)]
 pub struct GenerationArguments {
     #[command(flatten)]
-    common: Common,
+    pub common: Common,
     #[command(flatten)]
     generation: Generation,
     /// Print only what is written, without the prompt before it
     #[arg(long)]
     new_text: bool,
     /// Take each text as what a user says, and print the model's answer
+    ///
+    /// Without texts, on a terminal, this is a conversation, as with --interactive.
     #[arg(long)]
     chat: bool,
+    /// Converse: answer every line of standard input with what was said before
+    ///
+    /// With --json an object a turn: the answer, how many tokens the conversation had, how many of them were remembered
+    /// from the turn before, how many the answer has, and why it is over.
+    #[arg(long, requires = "chat", conflicts_with_all = ["texts", "file", "num_beams", "num_return_sequences"])]
+    interactive: bool,
     /// What the model is told to be, with --chat
     #[arg(long, value_name = "TEXT", requires = "chat")]
     system: Option<String>,
@@ -118,15 +127,13 @@ pub struct TextToTextArguments {
 }
 
 pub fn generation(arguments: &GenerationArguments) -> Result<()> {
+    if arguments.converses() {
+        return chat::run(arguments);
+    }
     let session = Session::begin(&arguments.common)?;
     let pipeline =
         session.load(|model, options| TextGeneration::from_pretrained(model, options), TextGeneration::text)?;
-    let settings = TextGenerationSettings {
-        return_full_text: Some(!arguments.new_text),
-        seed: arguments.generation.seed,
-        generation: arguments.generation.settings(),
-        ..TextGenerationSettings::default()
-    };
+    let settings = arguments.settings();
     if arguments.stream || session.is_one_text() && streams(arguments) {
         return session.run(|texts| {
             texts.iter().try_for_each(|text| streamed(&pipeline, text, &settings, arguments))?;
@@ -158,8 +165,28 @@ impl GenerationArguments {
     }
 
     fn messages(&self, text: &str) -> Vec<Message> {
-        let system = self.system.iter().map(|text| Message::system(text.as_str()));
-        system.chain([Message::user(text)]).collect()
+        self.told().into_iter().chain([Message::user(text)]).collect()
+    }
+
+    /// What the model is told before anything else.
+    pub fn told(&self) -> Vec<Message> {
+        self.system.iter().map(|text| Message::system(text.as_str())).collect()
+    }
+
+    pub fn settings(&self) -> TextGenerationSettings {
+        TextGenerationSettings {
+            return_full_text: Some(!self.new_text),
+            seed: self.generation.seed,
+            generation: self.generation.settings(),
+            ..TextGenerationSettings::default()
+        }
+    }
+
+    /// Whether lines are answered one after the other, each with what was said before.
+    fn converses(&self) -> bool {
+        let texts = &self.common.texts;
+        let from_terminal = texts.texts.is_empty() && texts.file.is_none() && std::io::stdin().is_terminal();
+        self.interactive || self.chat && from_terminal
     }
 }
 

@@ -7,7 +7,10 @@ use crate::{Error, Result};
 
 crate::config! {
     /// Configuration of [`PLBart`].
-    pub struct PLBartConfig("plbart"): Seq2seqConfig {}
+    pub struct PLBartConfig("plbart"): Seq2seqConfig {
+        /// What a generation starts with where nothing else says it.
+        bos_token_id: Option<i64> = Some(0),
+    }
     defaults: {
         vocab_size: 50005, encoder_layers: 6, encoder_ffn_dim: 3072, encoder_attention_heads: 12, decoder_layers: 6,
         decoder_ffn_dim: 3072, decoder_attention_heads: 12, d_model: 768, scale_embedding: true,
@@ -28,7 +31,9 @@ architecture! {
 
 /// The decoder starts with the language, which texts end with, as mBART's does.
 fn plbart(config: &PLBartConfig) -> Result<Seq2seqSpec> {
-    Ok(Seq2seqSpec { start: config.pad_token_id.map_or(Start::Given, Start::Wrapped), ..bart(config) })
+    let spec = bart(config);
+    let start_token = spec.start_token.or(config.bos_token_id);
+    Ok(Seq2seqSpec { start: config.pad_token_id.map_or(Start::Given, Start::Wrapped), start_token, ..spec })
 }
 
 crate::config! {

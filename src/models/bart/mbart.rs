@@ -6,7 +6,10 @@ use crate::{Error, Result};
 
 crate::config! {
     /// Configuration of [`MBart`].
-    pub struct MBartConfig("mbart"): Seq2seqConfig {}
+    pub struct MBartConfig("mbart"): Seq2seqConfig {
+        /// What a generation starts with where nothing else says it.
+        bos_token_id: Option<i64> = Some(0),
+    }
     defaults: { decoder_start_token_id: None }
     validate: |config: &MBartConfig| match config.pad_token_id {
         Some(_) => Ok(()),
@@ -27,5 +30,6 @@ fn mbart(config: &MBartConfig) -> Result<Seq2seqSpec> {
         side.stack.layers.iter_mut().for_each(|layer| layer.placement = Placement::Pre);
         side.stack.final_norm = side.embedding_norm;
     });
-    Ok(Seq2seqSpec { start: config.pad_token_id.map_or(Start::Given, Start::Wrapped), ..spec })
+    let start_token = spec.start_token.or(config.bos_token_id);
+    Ok(Seq2seqSpec { start: config.pad_token_id.map_or(Start::Given, Start::Wrapped), start_token, ..spec })
 }
