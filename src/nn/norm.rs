@@ -84,7 +84,8 @@ pub struct Norm {
 impl Norm {
     /// Loads `weight` (and `bias`) `[size]`, which old checkpoints call `gamma` and `beta`, either or both of them.
     pub fn load(weights: &Weights, spec: NormSpec, size: i64) -> Self {
-        let named = |new, old| if weights.has(old) && !weights.has(new) { old } else { new };
+        let is_old = weights.has("gamma") || weights.has("beta");
+        let named = |new, old| if is_old && !weights.has(new) { old } else { new };
         let (weight, bias) = (named("weight", "gamma"), named("bias", "beta"));
         Self {
             spec,
