@@ -231,12 +231,23 @@ impl Model {
 
     /// As [`Model::save`], in files as `options` says.
     ///
-    /// The old checkpoint of the folder stays whole until the new weights are there in full, and then goes in one step;
-    /// `config.json` follows. A crash leaves at most a folder `.saving-…` and files that no index names.
+    /// The new checkpoint takes the place of the old one as a whole, weights and `config.json`. A crash or a loss of power at
+    /// any moment leaves one of the two: this library then loads that one, and nothing of the other; the next saving into the
+    /// folder removes what was left over. Other programs, which do not look into the folder `.saved` that files are moved from:
+    ///
+    /// - Where `config.json` stays as it is, as in training, they find the old or the new checkpoint likewise.
+    /// - Where it changes, they find one of the two, or, after a crash between two renamings, no `config.json`, which is the
+    ///   first file that they read: never one with the weights of the other. Saving again puts everything in its place.
+    ///
+    /// That holds for file systems that rename in one step and keep the order of what they were told to write, as those on
+    /// disks do. A program that reads while another saves, some files before and some after, is not kept from that; mapped
+    /// files that are replaced stay as they were. Savings into one folder wait for each other where the system can lock
+    /// folders. Files of other names, such as those of a tokenizer, stay as they are.
     ///
     /// # Errors
-    /// When the directory cannot be written, or the size of a file makes more files than are read again; what was there
-    /// before stays whole.
+    /// When the directory cannot be written, or the size of a file makes more files than are read again. The old checkpoint
+    /// is then the one that is there, unless the new weights were in their place already and only what is left to be done
+    /// failed, such as the removal of old files.
     pub fn save_with(&self, directory: &Path, options: SaveOptions) -> Result<()> {
         let mut config = self.config.clone();
         if let Value::Object(fields) = &mut config {

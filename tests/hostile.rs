@@ -74,7 +74,7 @@ proptest! {
 fn any_opcode() -> impl Strategy<Value = Vec<u8>> {
     let line = |text: &str| Just(text.as_bytes().to_vec());
     prop_oneof![
-        4 => prop::sample::select(b"(.NRbhqsu})tQ\x85\x86\x87\x88\x89".to_vec()).prop_map(|byte| vec![byte]),
+        4 => prop::sample::select(b"(.NRbhqsu})tQ]ae\x85\x86\x87\x88\x89\x93\x94".to_vec()).prop_map(|byte| vec![byte]),
         2 => (prop::sample::select(b"hqK".to_vec()), 0u8..4).prop_map(|(opcode, index)| vec![opcode, index]),
         2 => any::<i64>().prop_map(|number| [&[0x8a, 8], &number.to_le_bytes()[..]].concat()),
         1 => line("ccollections\nOrderedDict\n"),
@@ -112,6 +112,23 @@ proptest! {
     fn pickles_of_any_opcodes(opcodes in prop::collection::vec(any_opcode(), 0..60)) {
         let pickle = [b"\x80\x02".to_vec(), opcodes.concat(), b".".to_vec()].concat();
         let _ = opened("hostile-pickle", "pytorch_model.bin", &torch_file(&pickle));
+    }
+
+    #[test]
+    fn files_of_torch_with_changed_bytes(
+        file in 0usize..8,
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let name = format!("tests/data/torch_{}_{}.bin", ["zip", "legacy"][file % 2], 2 + file / 2);
+        let mut bytes = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+        let length = bytes.len();
+        for (at, byte) in changes {
+            bytes[at.index(length)] = byte;
+        }
+        bytes.truncate(cut.map_or(length, |cut| cut.index(length)));
+        let read = opened("hostile-torch", "pytorch_model.bin", &bytes);
+        prop_assert!(read.is_err() || bytes.len() == length, "cut short and read");
     }
 
     #[test]

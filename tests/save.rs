@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
+use tch_transformers::auto::AutoConfig;
 use tch_transformers::verify::cases_directory;
 use tch_transformers::weights::safetensors::SafetensorsFile;
 use tch_transformers::weights::{LoadOptions, SaveOptions, TensorSource};
@@ -37,7 +38,7 @@ fn holds(folder: &Path, model: &Model) {
     assert!(stored.keys().eq(tensors.keys()));
     assert!(tensors.iter().all(|(name, tensor)| stored[name].equal(tensor)));
     auto::from_directory(folder, CLASS, LoadOptions::default()).unwrap();
-    assert!(!files(folder).iter().any(|name| name.contains("saving")), "{:?}", files(folder));
+    assert!(!files(folder).iter().any(|name| name.starts_with('.')), "{:?}", files(folder));
 }
 
 const SMALL: SaveOptions = SaveOptions { max_shard_size: 4_000 };
@@ -105,7 +106,7 @@ fn a_failure_leaves_the_old_checkpoint_whole() {
         fs::write(folder.path().join("config.json"), "old").unwrap();
         assert!(matches!(model.save_with(folder.path(), options), Err(Error::Io { .. })));
         assert_eq!(fs::read_to_string(folder.path().join("config.json")).unwrap(), "old");
-        assert!(!files(folder.path()).iter().any(|name| name.contains("saving")));
+        assert!(!files(folder.path()).iter().any(|name| name.starts_with('.')));
     }
     // One file stays what it was until the index of several is there.
     let folder = tempfile::tempdir().unwrap();
@@ -132,6 +133,33 @@ fn what_a_crash_left_is_no_obstacle() {
     fs::write(folder.path().join("model.safetensors.index.json"), "no index").unwrap();
     model.save_with(folder.path(), SMALL).unwrap();
     holds(folder.path(), &model);
+}
+
+#[test]
+fn a_checkpoint_on_the_way_to_its_place_is_loaded() {
+    let (model, folder) = (model(), tempfile::tempdir().unwrap());
+    let (folder, saved) = (folder.path(), folder.path().join(".saved"));
+    model.save(folder).unwrap();
+    for moved in [&["config.json"][..], &["model.safetensors"]] {
+        fs::create_dir_all(&saved).unwrap();
+        for name in moved {
+            fs::rename(folder.join(name), saved.join(name)).unwrap();
+        }
+        auto::from_directory(folder, CLASS, LoadOptions::default()).unwrap();
+        assert_eq!(AutoConfig::from_pretrained(folder).unwrap().model_type(), "bert");
+    }
+    model.save_with(folder, SMALL).unwrap();
+    holds(folder, &model);
+
+    // Only a folder that saving has made.
+    #[cfg(unix)]
+    {
+        let other = tempfile::tempdir().unwrap();
+        fs::write(other.path().join("config.json"), "another").unwrap();
+        std::os::unix::fs::symlink(other.path(), &saved).unwrap();
+        auto::from_directory(folder, CLASS, LoadOptions::default()).unwrap();
+        fs::remove_file(&saved).unwrap();
+    }
 }
 
 #[test]

@@ -41,9 +41,16 @@ fn refuses(bytes: &[u8], parts: &[&str]) {
     }
 }
 
+/// The same tensors in both layouts and all protocols of pickle.
+fn all_written_by_python() -> Vec<(String, Vec<u8>)> {
+    let names = ["zip", "legacy"]
+        .iter()
+        .flat_map(|layout| (2..=5).map(move |protocol| format!("torch_{layout}_{protocol}.bin")));
+    names.map(|name| (name.clone(), written_by_python(&name))).collect()
+}
+
 #[test]
 fn what_python_wrote_is_read_value_for_value() {
-    let source = open(&written_by_python("torch_zip.bin")).unwrap();
     let shared = Tensor::arange(12, (Kind::Float, Device::Cpu)).view([3, 4]);
     let expected = [
         ("weight", Tensor::from_slice(&[1f32, 2., 3., 4., 5., 6.]).view([3, 2])),
@@ -52,6 +59,8 @@ fn what_python_wrote_is_read_value_for_value() {
         ("shared.rows", shared.narrow(0, 1, 2)),
         ("shared.columns", shared.narrow(1, 1, 2)),
         ("shared.transposed", shared.tr()),
+        ("shared.every_other", Tensor::from_slice(&[0f32, 3., 8., 11.]).view([2, 2])),
+        ("shared.repeated", Tensor::full([3, 2], 4.0, (Kind::Float, Device::Cpu))),
         ("parameter", Tensor::from_slice(&[7f32, 8.])),
         ("scalar", Tensor::from(2.5f64)),
         ("empty", Tensor::zeros([0, 3], (Kind::Float, Device::Cpu))),
@@ -66,43 +75,51 @@ fn what_python_wrote_is_read_value_for_value() {
     ];
     let mut names = expected.each_ref().map(|(name, _)| *name);
     names.sort_unstable();
-    assert_eq!(source.names(), names);
-    for (name, tensor) in &expected {
-        let read = source.tensor(name).unwrap();
-        assert_eq!(source.shape(name), Some(tensor.size()), "{name}");
-        assert_eq!((source.kind(name), read.kind()), (Some(tensor.kind()), tensor.kind()), "{name}");
-        assert!(read.is_contiguous() && read.equal(tensor), "{name}");
+    for (file, bytes) in all_written_by_python() {
+        let source = open(&bytes).unwrap();
+        assert_eq!(source.names(), names, "{file}");
+        for (name, tensor) in &expected {
+            let read = source.tensor(name).unwrap();
+            assert_eq!(source.shape(name), Some(tensor.size()), "{name} of {file}");
+            assert_eq!((source.kind(name), read.kind()), (Some(tensor.kind()), tensor.kind()), "{name} of {file}");
+            assert!(read.is_contiguous() && read.equal(tensor), "{name} of {file}");
+        }
+        assert!(source.tensor("other").unwrap_err().to_string().contains("no tensor `other`"));
     }
-    assert!(source.tensor("other").unwrap_err().to_string().contains("no tensor `other`"));
 }
 
 #[test]
 fn files_with_an_index() {
-    let folder = checkpoint(&written_by_python("torch_zip.bin"));
+    let folder = checkpoint(&written_by_python("torch_zip_2.bin"));
     let name = "pytorch_model-00001-of-00001.bin";
     fs::rename(folder.path().join("pytorch_model.bin"), folder.path().join(name)).unwrap();
     let index = format!(r#"{{"weight_map": {{"bias": "{name}", "half": "{name}"}}}}"#);
     fs::write(folder.path().join("pytorch_model.bin.index.json"), index).unwrap();
     let source = TensorSource::open(folder.path()).unwrap();
-    assert_eq!(source.names().len(), 17);
+    assert_eq!(source.names().len(), 19);
     assert!(source.tensor("bias").unwrap().equal(&Tensor::from_slice(&[-1f32, 0.5, 0.25])));
 }
 
 #[test]
 fn what_is_not_a_dictionary_of_tensors_is_named() {
-    refuses(&written_by_python("torch_legacy.bin"), &["before version 1.6", "torch.load(path, weights_only=True)"]);
-    refuses(&written_by_python("torch_protocol_4.bin"), &["protocol 4"]);
     refuses(&written_by_python("torch_training.bin"), &["holds a number under \"epoch\"", "state_dict()"]);
     refuses(&written_by_python("torch_module.bin"), &["the name `torch.nn.modules.linear.Linear` is not allowed"]);
-    refuses(b"", &["does not begin as a zip archive"]);
-    refuses(b"<html>", &["does not begin as a zip archive"]);
+    refuses(&written_by_python("torch_nested.bin"), &["holds a dictionary under \"model\"", "state_dict()"]);
+    refuses(
+        &written_by_python("torch_legacy_module.bin"),
+        &["the name `torch.nn.modules.linear.Linear` is not allowed"],
+    );
+    refuses(b"", &["begins neither as a zip archive"]);
+    refuses(b"<html>", &["begins neither as a zip archive"]);
 }
 
 #[test]
 fn a_file_cut_short_anywhere_is_refused() {
-    let whole = written_by_python("torch_zip.bin");
-    for length in (0..whole.len()).step_by(13).chain(whole.len() - 22..whole.len()) {
-        assert!(open(&whole[..length]).is_err(), "{length}");
+    for (file, whole) in all_written_by_python() {
+        let last = whole.len() - 22..whole.len();
+        for length in (0..whole.len()).step_by(if file.contains("_2") { 13 } else { 97 }).chain(last) {
+            assert!(open(&whole[..length]).is_err(), "{file} of {length} bytes");
+        }
     }
 }
 
@@ -187,9 +204,10 @@ fn storages_are_in_the_file_and_as_large_as_they_say() {
     let file = |storage| stored(&dictionary(&tensor(storage, 0, &[1], &[1])));
     refuses(&file(storage("FloatStorage", "1", 6)), &["storage \"1\" is missing"]);
     refuses(&file(storage("FloatStorage", "../data.pkl", 6)), &["is missing"]);
-    for (class, numel) in [("FloatStorage", 7), ("FloatStorage", -6), ("FloatStorage", i64::MAX), ("ByteStorage", 6)] {
+    for (class, numel) in [("FloatStorage", 7), ("FloatStorage", i64::MAX), ("ByteStorage", 6)] {
         refuses(&file(storage(class, "0", numel)), &["the storage \"0\" should hold", "24 bytes"]);
     }
+    refuses(&file(storage("FloatStorage", "0", -6)), &["the storage \"0\" should hold -6 values"]);
     refuses(&file(storage("ComplexFloatStorage", "0", 3)), &["the name `torch.ComplexFloatStorage` is not allowed"]);
     refuses(&file(storage("nn", "0", 3)), &["`torch.nn`"]);
 }
@@ -207,7 +225,10 @@ fn nothing_is_called_but_what_makes_tensors() {
     refuses(&stored(&dictionary(b"(ios\nsystem\n")), &["the opcode INST (0x69)"]);
     refuses(&stored(&dictionary(b"(ccollections\nOrderedDict\no")), &["the opcode OBJ"]);
     refuses(&stored(&dictionary(b"ccollections\nOrderedDict\n)\x81")), &["the opcode NEWOBJ (0x81)"]);
-    refuses(&stored(&dictionary(&[text("os"), text("system"), b"\x93".to_vec()].concat())), &["STACK_GLOBAL"]);
+    let named = |module: &str, name: &str| dictionary(&[text(module), text(name), b"\x93".to_vec()].concat());
+    refuses(&stored(&named("os", "system")), &["the name `os.system` is not allowed"]);
+    refuses(&stored(&named("collections", "OrderedDict.__class__")), &["`collections.OrderedDict.__class__`"]);
+    refuses(&stored(&dictionary(b"K\x01N\x93")), &["None of a number is no name"]);
     refuses(&stored(&dictionary(b"\xff")), &["0xff, which is no opcode"]);
     refuses(&stored(&dictionary(b"ctorch\nFloatStorage\n)R")), &["REDUCE calls Storage(Float)"]);
     refuses(&stored(&dictionary(b"ccollections\nOrderedDict\n(K\x01tR")), &["REDUCE calls OrderedDict"]);
@@ -230,6 +251,13 @@ fn the_stack_and_the_memo_are_checked() {
     refuses(&stored(b"\x80\x02}(K\x01u."), &["a key has no value"]);
     refuses(&stored(b"\x80\x02K\x01(K\x01Nu."), &["a number gets items"]);
     refuses(&stored(b"\x80\x02}K\x01Ns."), &["a key that is a number"]);
+    refuses(&stored(b"\x80\x02}K\x01a."), &["a dictionary gets items of a list"]);
+    refuses(&stored(b"\x80\x02](}e."), &["holds a list"]);
+    refuses(&stored(b"\x80\x05\x95\x00\x00\x00\x00\x00\x00\x00\x80}."), &["it ends too early"]);
+    refuses(&stored(b"\x80\x05\x8d\xff\xff\xff\xff\xff\xff\xff\xffab."), &["it ends too early"]);
+    refuses(&stored(b"\x80\x05\x8c\x05ab."), &["it ends too early"]);
+    refuses(&stored(b"\x80\x01}."), &["protocol 1; 2..=5 are read"]);
+    refuses(&stored(b"\x80\x06}."), &["protocol 6"]);
     refuses(&stored(b"\x80\x02N."), &["holds None"]);
     refuses(&stored(b"\x80\x02}"), &["it ends too early"]);
     refuses(&stored(b"\x80\x02cos"), &["it ends too early"]);
@@ -281,15 +309,70 @@ fn compressed_entries_are_refused_before_they_are_unpacked() {
 
 #[test]
 fn changed_bytes_never_panic() {
-    let whole = written_by_python("torch_zip.bin");
     let path: PathBuf = Path::new(env!("CARGO_TARGET_TMPDIR")).join("changed");
     fs::create_dir_all(&path).unwrap();
-    for at in (0..whole.len()).step_by(5) {
-        let mut bytes = whole.clone();
-        bytes[at] ^= 1 << (at % 8);
-        fs::write(path.join("pytorch_model.bin"), bytes).unwrap();
-        if let Ok(source) = TensorSource::open(&path) {
-            let _ = source.into_memory();
+    for (file, whole) in all_written_by_python() {
+        for at in (0..whole.len()).step_by(if file.contains("_2") { 5 } else { 17 }) {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << (at % 8);
+            fs::write(path.join("pytorch_model.bin"), bytes).unwrap();
+            if let Ok(source) = TensorSource::open(&path) {
+                let _ = source.into_memory();
+            }
         }
     }
+}
+
+#[test]
+fn tensors_that_share_a_storage_are_few() {
+    let many = |count: usize| {
+        let one =
+            |at: usize| [text(&at.to_string()), tensor(storage("FloatStorage", "0", 1 << 14), 0, &[1 << 14], &[1])];
+        let pickle = [b"\x80\x02}(".to_vec(), (0..count).flat_map(one).flatten().collect(), b"u.".to_vec()].concat();
+        legacy(&pickle, &["0"], &[(1 << 14, vec![0; 4 << 14])])
+    };
+    assert!(open(&many(64)).is_ok());
+    refuses(&many(300), &["more than 64 times its own size"]);
+}
+
+/// A file of the older layout: `storages` are numbers of values, and bytes.
+fn legacy(pickle: &[u8], keys: &[&str], storages: &[(i64, Vec<u8>)]) -> Vec<u8> {
+    let little = [b"\x80\x02}", &text("little_endian")[..], b"\x88s."].concat();
+    let keys = [b"\x80\x02](".to_vec(), keys.iter().flat_map(|key| text(key)).collect(), b"e.".to_vec()].concat();
+    let storages = storages.iter().flat_map(|(numel, bytes)| [&numel.to_le_bytes()[..], bytes].concat()).collect();
+    [MAGIC.to_vec(), VERSION.to_vec(), little, pickle.to_vec(), keys, storages].concat()
+}
+
+const MAGIC: &[u8] = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.";
+const VERSION: &[u8] = b"\x80\x02M\xe9\x03.";
+
+#[test]
+fn what_follows_the_pickle_of_the_older_layout_is_checked() {
+    let floats = || vec![0u8; 24];
+    let pickle = dictionary(&tensor(storage("FloatStorage", "7", 6), 2, &[2, 2], &[2, 1]));
+    let file = |keys: &[&str], storages: &[(i64, Vec<u8>)]| legacy(&pickle, keys, storages);
+    assert_eq!(open(&file(&["7"], &[(6, floats())])).unwrap().shape("w"), Some(vec![2, 2]));
+    refuses(&file(&[], &[]), &["the storage \"7\" is missing"]);
+    refuses(&file(&["7"], &[]), &["the storage \"7\" reaches beyond its end"]);
+    for numel in [7, -1, i64::MAX, i64::MIN] {
+        refuses(&file(&["7"], &[(numel, floats())]), &["the storage \"7\" reaches beyond its end"]);
+    }
+    refuses(&file(&["7"], &[(5, vec![0; 20])]), &["should hold 6 values of Float and has 20 bytes"]);
+    refuses(&file(&["7"], &[(6, vec![0; 25])]), &["1 bytes after its last storage"]);
+    refuses(&file(&["7", "8"], &[(6, floats()), (6, floats())]), &["a storage \"8\" that no tensor lies in"]);
+    refuses(&file(&["7", "7"], &[(6, floats()), (6, floats())]), &["two storages \"7\""]);
+    refuses(&legacy(&dictionary(b"N"), &[], &[]), &["holds None under \"w\""]);
+    refuses(&legacy(b"\x80\x02}cos\nsystem\n", &[], &[]), &["`os.system` is not allowed", "counted from byte"]);
+    refuses(&[MAGIC, b"\x80\x02M\xe8\x03."].concat(), &["version 1000", "1001 is read"]);
+    refuses(&[MAGIC, b"\x80\x02}."].concat(), &["its version is no number"]);
+    refuses(&[MAGIC, VERSION, b"\x80\x02}."].concat(), &["in which byte order"]);
+    let big = [b"\x80\x02}", &text("little_endian")[..], b"\x89s."].concat();
+    refuses(&[MAGIC, VERSION, &big].concat(), &["the other byte order"]);
+    let keys = [&file(&[], &[])[..file(&[], &[]).len() - 6], b"\x80\x02]K\x01a."].concat();
+    refuses(&keys, &["its list of storages is none"]);
+    let part = [
+        &tuple(&[text("storage"), b"ctorch\nFloatStorage\n".to_vec(), text("7"), text("cpu"), long(6), tuple(&[])])[..],
+        b"Q",
+    ];
+    refuses(&legacy(&dictionary(&part.concat()), &[], &[]), &["is a part of another"]);
 }

@@ -2,7 +2,7 @@ use serde_json::{Map, Value};
 use tch::Kind;
 
 use super::{Checkpoint, ConfigFns, Entry, Part, entry};
-use crate::weights::kind_in_config;
+use crate::weights::{config_file, kind_in_config};
 use crate::{Error, Result, config};
 
 /// The configuration of a model of any architecture: a `config.json` that was read, checked and filled up.
@@ -21,7 +21,7 @@ impl AutoConfig {
     /// As [`Checkpoint::directory`] and [`AutoConfig::from_json`]; [`Error::Io`] and [`Error::Json`] for a file that is
     /// not there or is no JSON.
     pub fn from_pretrained(checkpoint: impl Into<Checkpoint>) -> Result<Self> {
-        Self::from_json(config::read_json(&checkpoint.into().directory()?.join("config.json"))?)
+        Self::from_json(config::read_json(&config_file(&checkpoint.into().directory()?))?)
     }
 
     /// Reads a parsed `config.json`; what it does not say takes the defaults of Python.

@@ -8,7 +8,7 @@ use crate::config;
 use crate::error::catch;
 use crate::model::{Model, Module};
 use crate::tasks::{FeatureExtraction, Task};
-use crate::weights::{LoadOptions, LoadReport, TensorSource, Weights, kind_in_config};
+use crate::weights::{LoadOptions, LoadReport, TensorSource, Weights, config_file, kind_in_config};
 use crate::{Error, Result};
 
 /// Loads `class` of the architecture that `config` names, with tensors from `source`.
@@ -81,7 +81,7 @@ pub fn from_directory(directory: &Path, class: &str, options: LoadOptions) -> Re
 /// # Errors
 /// As [`from_directory`].
 pub fn from_directory_with_report(directory: &Path, class: &str, options: LoadOptions) -> Result<(Model, LoadReport)> {
-    let config = config::read_json(&directory.join("config.json"))?;
+    let config = config::read_json(&config_file(directory))?;
     load_with_report(config, class, TensorSource::open(directory)?, options)
 }
 

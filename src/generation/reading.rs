@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::GenerationConfig;
+use crate::weights::config_file;
 use crate::{Error, Result, config};
 
 /// What a file of settings has at most, in bytes: real ones have a few thousand, bad words included.
@@ -96,7 +97,7 @@ impl GenerationConfig {
         let own = directory.join("generation_config.json");
         let mut settings = match own.is_file() {
             true => set_fields(&read(&own)?)?,
-            false => model_fields(&read(&directory.join("config.json"))?)?,
+            false => model_fields(&read(&config_file(directory))?)?,
         };
         settings.retain(|name, _| Self::has(name));
         Ok(settings)

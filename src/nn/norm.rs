@@ -82,10 +82,11 @@ pub struct Norm {
 }
 
 impl Norm {
-    /// Loads `weight` (and `bias`) `[size]`, which old checkpoints call `gamma` and `beta`.
+    /// Loads `weight` (and `bias`) `[size]`, which old checkpoints call `gamma` and `beta`, either or both of them.
     pub fn load(weights: &Weights, spec: NormSpec, size: i64) -> Self {
-        let old = weights.has("gamma") || weights.has("beta");
-        let (weight, bias) = if old { ("gamma", "beta") } else { ("weight", "bias") };
+        let is_old = weights.has("gamma") || weights.has("beta");
+        let named = |new, old| if is_old && !weights.has(new) { old } else { new };
+        let (weight, bias) = (named("weight", "gamma"), named("bias", "beta"));
         Self {
             spec,
             size,

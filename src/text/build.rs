@@ -21,6 +21,7 @@ use super::vocabulary::{Vocabulary, piece_file};
 use super::{SpecialToken, SpecialTokens};
 use super::{generic, parts};
 use crate::json::read_optional;
+use crate::weights::config_file;
 use crate::{Error, Result};
 
 /// A tokenizer without what depends on a call, and that apart.
@@ -48,7 +49,7 @@ pub(super) fn build(directory: &Path) -> Result<Built> {
         None => None,
     };
     let settings = Settings::read(directory, json.as_ref())?;
-    let config: Map<String, Value> = read_optional(&directory.join("config.json"))?.unwrap_or_default();
+    let config: Map<String, Value> = read_optional(&config_file(directory))?.unwrap_or_default();
     let field = |name: &str| config.get(name).and_then(Value::as_str);
     let evidence = Evidence {
         declared: settings.options.tokenizer_class.as_deref().or_else(|| field("tokenizer_class")),

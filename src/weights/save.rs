@@ -1,18 +1,15 @@
 //! Writing checkpoints.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::shards::{MOST_SHARDS, read_index};
+use super::publish::{CONFIG, INDEX, INDEX_TO_MOVE, Saving, WHOLE, free_names};
+use super::shards::MOST_SHARDS;
 use super::{State, safetensors};
 use crate::{Error, Result};
-
-const WHOLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
-const CONFIG: &str = "config.json";
 
 /// How a checkpoint is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,13 +26,19 @@ impl Default for SaveOptions {
     }
 }
 
-/// Writes the parameters and `config` into `directory`.
-///
-/// All files are first written to a folder of their own in there. One step then makes them the checkpoint: of one file,
-/// its renaming; of several, that of the index (or, where one file stands beside it, which goes before an index, the
-/// removal of that file). Files of the old checkpoint keep their names and contents up to then, and are removed after.
+/// Writes the parameters and `config` into `directory`, as [`Model::save_with`](crate::Model::save_with) says.
 pub(crate) fn save(directory: &Path, state: &State, config: &Value, options: SaveOptions) -> Result<()> {
-    fs::create_dir_all(directory).map_err(|error| Error::io(directory, error))?;
+    save_by_steps(directory, state, config, options, &|| Ok(()))
+}
+
+/// As [`save`]; `step` comes before each change of the folder.
+fn save_by_steps(
+    directory: &Path,
+    state: &State,
+    config: &Value,
+    options: SaveOptions,
+    step: &dyn Fn() -> Result<()>,
+) -> Result<()> {
     let shards = split(&state.sizes(), options.max_shard_size);
     if shards.len() > MOST_SHARDS {
         let message = format!(
@@ -45,41 +48,34 @@ pub(crate) fn save(directory: &Path, state: &State, config: &Value, options: Sav
         );
         return Err(Error::WeightsFile { path: directory.into(), message });
     }
-    let staging = tempfile::Builder::new().prefix(".saving-").tempdir_in(directory);
-    let staging = staging.map_err(|error| Error::io(directory, error))?;
+    let mut saving = Saving::begin(directory, step)?;
+    let written = write(&mut saving, directory, state, config, &shards);
+    if written.is_err() {
+        saving.abandon();
+    }
+    written
+}
+
+/// Writes the files of the checkpoint and makes them that of the folder.
+fn write(saving: &mut Saving, directory: &Path, state: &State, config: &Value, shards: &[Vec<&str>]) -> Result<()> {
     let names = if shards.len() == 1 { vec![WHOLE.to_owned()] } else { free_names(directory, shards.len()) };
-
-    for (name, tensors) in names.iter().zip(&shards) {
+    for (name, tensors) in names.iter().zip(shards) {
         let tensors = tensors.iter().filter_map(|tensor| Some(((*tensor).to_owned(), state.tensor(tensor)?))).collect();
-        safetensors::write_in_place(&staging.path().join(name), &tensors)?;
+        saving.file(name, |path| safetensors::write_in_place(path, &tensors))?;
     }
-    write_json(&staging.path().join(CONFIG), config)?;
-    let sharded = shards.len() > 1;
-    if sharded {
-        let total: u64 = state.sizes().values().sum();
-        let holder = |(name, tensors): (&String, &Vec<&str>)| {
-            tensors.iter().map(|tensor| ((*tensor).to_owned(), name.clone())).collect::<Vec<_>>()
-        };
-        let map: BTreeMap<String, String> = names.iter().zip(&shards).flat_map(holder).collect();
-        let index = json!({ "metadata": { "total_size": total }, "weight_map": map });
-        write_json(&staging.path().join(INDEX), &index)?;
+    saving.file(CONFIG, |path| write_json(path, config))?;
+    if shards.len() == 1 {
+        return saving.publish(&[]);
     }
-
-    let publish = |name: &str| {
-        let path = directory.join(name);
-        fs::rename(staging.path().join(name), &path).map_err(|error| Error::io(path, error))
+    let total: u64 = state.sizes().values().sum();
+    let holder = |(name, tensors): (&String, &Vec<&str>)| {
+        tensors.iter().map(|tensor| ((*tensor).to_owned(), name.clone())).collect::<Vec<_>>()
     };
-    names.iter().try_for_each(|name| publish(name))?;
-    sync(directory)?;
-    if sharded {
-        publish(INDEX)?;
-        sync(directory)?;
-        remove(&directory.join(WHOLE))?;
-    } else {
-        remove(&directory.join(INDEX))?;
-    }
-    publish(CONFIG)?;
-    remove_stale(directory, &names)
+    let map: BTreeMap<String, String> = names.iter().zip(shards).flat_map(holder).collect();
+    let index = json!({ "metadata": { "total_size": total }, "weight_map": map });
+    saving.file(INDEX, |path| write_json(path, &index))?;
+    saving.file(INDEX_TO_MOVE, |path| write_json(path, &index))?;
+    saving.publish(&names)
 }
 
 /// Names of tensors, in the order of `sizes`, in groups of at most `limit` bytes; a larger tensor is a group of its own.
@@ -99,68 +95,23 @@ fn split<'a>(sizes: &BTreeMap<&'a str, u64>, limit: u64) -> Vec<Vec<&'a str>> {
     groups
 }
 
-/// Names for `count` files that the index in `directory` does not use: `model-00001-of-00002.safetensors`, and where the
-/// checkpoint that is there has these, `model-1-00001-of-00002.safetensors`.
-fn free_names(directory: &Path, count: usize) -> Vec<String> {
-    let used: BTreeSet<String> = read_index(&directory.join(INDEX)).unwrap_or_default().into_values().collect();
-    let names = |round: usize| -> Vec<String> {
-        let round = if round == 0 { String::new() } else { format!("-{round}") };
-        (1..=count).map(|at| format!("model{round}-{at:05}-of-{count:05}.safetensors")).collect()
-    };
-    let mut round = 0;
-    while names(round).iter().any(|name| used.contains(name)) {
-        round += 1;
-    }
-    names(round)
-}
-
 fn write_json(path: &Path, value: &Value) -> Result<()> {
     let unwritable = |error: serde_json::Error| Error::Json { path: path.into(), message: error.to_string() };
     let text = serde_json::to_string_pretty(value).map_err(unwritable)? + "\n";
     fs::write(path, text).and_then(|()| File::open(path)?.sync_all()).map_err(|error| Error::io(path, error))
 }
 
-/// Waits until the disk has the names in `directory`, so that what goes before on it goes before after a loss of power.
-/// Only Unix opens a directory as a file.
-fn sync(directory: &Path) -> Result<()> {
-    if !cfg!(unix) {
-        return Ok(());
-    }
-    File::open(directory).and_then(|file| file.sync_all()).map_err(|error| Error::io(directory, error))
-}
-
-/// Removes the files of earlier checkpoints of several files but `kept`.
-fn remove_stale(directory: &Path, kept: &[String]) -> Result<()> {
-    for entry in fs::read_dir(directory).map_err(|error| Error::io(directory, error))? {
-        let entry = entry.map_err(|error| Error::io(directory, error))?;
-        let stale =
-            entry.file_name().to_str().is_some_and(|name| is_shard(name) && !kept.iter().any(|kept| kept == name));
-        if stale {
-            remove(&entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path, error)),
-        _ => Ok(()),
-    }
-}
-
-/// Whether `name` is one that [`free_names`] gives.
-fn is_shard(name: &str) -> bool {
-    let number = |text: &str, least: usize| text.len() >= least && text.bytes().all(|byte| byte.is_ascii_digit());
-    let middle = name.strip_prefix("model-").and_then(|name| name.strip_suffix(".safetensors"));
-    let Some((front, count)) = middle.and_then(|middle| middle.split_once("-of-")) else { return false };
-    let (round, at) = front.split_once('-').unwrap_or(("0", front));
-    number(round, 1) && number(at, 5) && number(count, 5)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::collections::BTreeSet;
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+    use tch::{Device, Kind, Tensor};
+
     use super::*;
+    use crate::weights::state::Piece;
+    use crate::weights::{TensorSource, config_file};
 
     #[test]
     fn groups_are_filled_in_order() {
@@ -170,20 +121,172 @@ mod tests {
         assert_eq!(split(&BTreeMap::new(), 10), [Vec::<&str>::new()]);
     }
 
+    const SEVERAL: SaveOptions = SaveOptions { max_shard_size: 32 };
+    const ONE: SaveOptions = SaveOptions { max_shard_size: 1000 };
+
+    /// How a saving ends before its time.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum End {
+        /// As when the process is killed: nothing is tidied up.
+        Crash,
+        /// As when the file system refuses one thing.
+        Failure,
+    }
+
+    struct Crash;
+
+    /// Saves tensors that are all `value`, and a configuration that says `config`, and ends as told before a step; whether
+    /// there were so many.
+    fn save_up_to(folder: &Path, value: i64, config: i64, options: SaveOptions, (steps, end): (usize, End)) -> bool {
+        let mut state = State::default();
+        for name in ["a", "b", "c", "d"] {
+            let tensor = Tensor::full([4], value, (Kind::Float, Device::Cpu));
+            state.add(name, 0, (1, false), Piece::from(&tensor));
+        }
+        let count = Cell::new(0);
+        let step = || {
+            let number = count.replace(count.get() + 1);
+            match end {
+                _ if number != steps => Ok(()),
+                End::Crash => resume_unwind(Box::new(Crash)),
+                End::Failure => Err(Error::io(folder, std::io::ErrorKind::StorageFull.into())),
+            }
+        };
+        let save = || save_by_steps(folder, &state, &json!({ "config": config }), options, &step);
+        match catch_unwind(AssertUnwindSafe(save)) {
+            Ok(Ok(())) => false,
+            Ok(Err(Error::Io { .. })) if end == End::Failure => true,
+            Err(panic) if end == End::Crash && panic.is::<Crash>() => true,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn save(folder: &Path, value: i64, config: i64, options: SaveOptions) {
+        assert!(!save_up_to(folder, value, config, options, (usize::MAX, End::Failure)));
+    }
+
+    /// What the configuration says, and what all of the tensors are.
+    fn found(folder: &Path) -> Result<(i64, i64)> {
+        let config = crate::config::read_json(&config_file(folder))?;
+        let tensors = TensorSource::open(folder)?.into_memory()?;
+        let values: BTreeSet<i64> = tensors
+            .values()
+            .flat_map(|tensor| Vec::<f32>::try_from(tensor).unwrap())
+            .map(|value| value as i64)
+            .collect();
+        assert!(tensors.keys().eq(["a", "b", "c", "d"]) && values.len() == 1, "{values:?}");
+        Ok((config["config"].as_i64().unwrap(), *values.first().unwrap()))
+    }
+
+    /// As [`found`], by a program that does not know what a saving leaves.
+    fn found_by_others(folder: &Path) -> Result<(i64, i64)> {
+        let (saved, hidden) = (folder.join(".saved"), folder.join("hidden"));
+        let hides = fs::rename(&saved, &hidden).is_ok();
+        let found = found(folder);
+        if hides {
+            fs::rename(&hidden, &saved).unwrap();
+        }
+        found
+    }
+
+    fn names(folder: &Path) -> BTreeSet<String> {
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    /// Ends a saving before each of its steps and looks at what is there; `old` says what the checkpoint before was like.
+    fn ends_anywhere(old: Option<SaveOptions>, new: SaveOptions, (old_config, new_config): (i64, i64), end: End) {
+        let (was, is) = ((old_config, 1), (new_config, 2));
+        let mut replaced = false;
+        for steps in 0.. {
+            let folder = tempfile::tempdir().unwrap();
+            let folder = folder.path();
+            old.into_iter().for_each(|old| save(folder, 1, old_config, old));
+            let ended = save_up_to(folder, 2, new_config, new, (steps, end));
+            let place = format!("{old:?} {new:?} {was:?} {is:?} {end:?} before step {steps}: {:?}", names(folder));
+            // Files that nobody waited for are lost with the power.
+            for name in fs::read_dir(folder.join(".saving")).into_iter().flatten() {
+                fs::write(name.unwrap().path(), "{").unwrap();
+            }
+            match found(folder) {
+                Ok(found) if found == is => replaced = true,
+                Ok(found) => assert!(found == was && old.is_some() && !replaced, "{place}: {found:?}"),
+                Err(error) => assert!(old.is_none() && !replaced, "{place}: {error}"),
+            }
+            match found_by_others(folder) {
+                Ok(found) => assert!(found == is && replaced || found == was && old.is_some(), "{place}: {found:?}"),
+                Err(error) => {
+                    assert!(old.is_none() || was.0 != is.0 && !folder.join("config.json").exists(), "{place}: {error}");
+                    assert!(end == End::Crash || replaced || old.is_none(), "{place}: {error}");
+                }
+            }
+            if steps % 3 == 0 || !ended {
+                save(folder, 3, 3, new);
+                assert_eq!((found(folder).unwrap(), found_by_others(folder).unwrap()), ((3, 3), (3, 3)), "{place}");
+                assert_eq!(names(folder).len(), if new == ONE { 2 } else { 4 }, "{place}: {:?}", names(folder));
+            }
+            if !ended {
+                assert!(replaced && steps > 6, "{place}");
+                return;
+            }
+        }
+    }
+
     #[test]
-    fn only_shards_are_stale() {
-        for name in ["model-00001-of-00002.safetensors", "model-12-00001-of-00002.safetensors"] {
-            assert!(is_shard(name), "{name}");
+    fn a_crash_leaves_the_old_checkpoint_or_the_new_one() {
+        for new in [ONE, SEVERAL] {
+            ends_anywhere(None, new, (5, 6), End::Crash);
+            for old in [ONE, SEVERAL] {
+                ends_anywhere(Some(old), new, (5, 6), End::Crash);
+                ends_anywhere(Some(old), new, (5, 5), End::Crash);
+            }
         }
-        for name in [
-            "model.safetensors",
-            "model.fp16-00001-of-00002.safetensors",
-            "model-00001-of-00002.bin",
-            "model-lora-00001-of-00002.safetensors",
-            "model-1-of-2.safetensors",
-            "adapter_model-00001-of-00002.safetensors",
-        ] {
-            assert!(!is_shard(name), "{name}");
+    }
+
+    #[test]
+    fn a_failure_leaves_the_old_checkpoint_or_the_new_one() {
+        for (old, new) in [(ONE, ONE), (ONE, SEVERAL), (SEVERAL, ONE), (SEVERAL, SEVERAL)] {
+            ends_anywhere(Some(old), new, (5, 6), End::Failure);
         }
+    }
+
+    #[test]
+    fn a_crash_while_another_is_made_good_leaves_one_of_them() {
+        // Ends the saving that finds a whole checkpoint on the way, before each of its steps.
+        for new in [ONE, SEVERAL] {
+            for steps in 0.. {
+                let folder = tempfile::tempdir().unwrap();
+                let folder = folder.path();
+                save(folder, 1, 1, ONE);
+                let on_the_way = (0..).find(|steps| {
+                    save_up_to(folder, 2, 2, new, (*steps, End::Crash));
+                    folder.join(".saved").is_dir()
+                });
+                assert!(on_the_way.is_some() && found(folder).unwrap() == (2, 2));
+                let ended = save_up_to(folder, 3, 3, SEVERAL, (steps, End::Crash));
+                let (config, value) = found(folder).unwrap();
+                assert!(config == value && [2, 3].contains(&value), "before step {steps}: {config} {value}");
+                if !ended {
+                    assert_eq!(value, 3);
+                    break;
+                }
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn savings_into_one_folder_wait_for_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        std::thread::scope(|scope| {
+            for value in 1..=4 {
+                scope.spawn(move || {
+                    (0..5).for_each(|_| save(folder, value, value, if value > 2 { ONE } else { SEVERAL }))
+                });
+            }
+        });
+        let (config, value) = found(folder).unwrap();
+        assert_eq!(config, value);
+        assert!(names(folder).iter().all(|name| !name.starts_with('.')));
     }
 }

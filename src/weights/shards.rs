@@ -42,12 +42,15 @@ pub struct Shards {
 }
 
 impl Shards {
-    /// Opens the files that `index` names, each with `open`, and checks that every tensor stands in exactly one.
+    /// Opens the files in `directory` that `index` names, each with `open`, and checks that every tensor stands in exactly one.
     ///
     /// Tensors that stand in a file and not in the index are there all the same, as Python has it.
-    pub(super) fn open<F: TensorFile + 'static>(index: &Path, open: fn(&Path) -> Result<F>) -> Result<Self> {
+    pub(super) fn open<F: TensorFile + 'static>(
+        index: &Path,
+        directory: &Path,
+        open: fn(&Path) -> Result<F>,
+    ) -> Result<Self> {
         let damaged = |message: String| Error::WeightsFile { path: index.into(), message };
-        let directory = index.parent().unwrap_or(Path::new(""));
         let map = read_index(index)?;
         let names: Vec<&String> = map.values().collect::<BTreeSet<_>>().into_iter().collect();
         if names.len() > MOST_SHARDS {

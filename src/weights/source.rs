@@ -7,6 +7,7 @@ use tch::{Kind, Tensor};
 
 use super::is_float;
 use super::pickle::TorchFile;
+use super::publish::{INDEX, WHOLE, on_the_way};
 use super::safetensors::SafetensorsFile;
 use super::seeded::SeededTensors;
 use super::shards::{Shards, TensorFile};
@@ -30,24 +31,28 @@ pub enum TensorSource {
 impl TensorSource {
     /// Opens the weights of a checkpoint or case folder: `model.safetensors`, else the files that
     /// `model.safetensors.index.json` names, else `pytorch_model.bin`, else the files that
-    /// `pytorch_model.bin.index.json` names, else `weights.json`.
+    /// `pytorch_model.bin.index.json` names, else `weights.json`. What a crash of [`Model::save`](crate::Model::save) left
+    /// whole goes before all of them.
     ///
     /// # Errors
     /// When there is none of them, or the first of them is damaged: an index that names a file outside the folder or one
     /// that is missing, a tensor in no file or in two.
     pub fn open(directory: &Path) -> Result<Self> {
         let found = |name: &str| Some(directory.join(name)).filter(|path| path.exists());
-        if let Some(file) = found("model.safetensors") {
+        let saved = on_the_way(directory, INDEX);
+        if saved.is_none()
+            && let Some(file) = on_the_way(directory, WHOLE).or_else(|| found(WHOLE))
+        {
             return Ok(Self::File(SafetensorsFile::open(&file)?));
         }
-        if let Some(index) = found("model.safetensors.index.json") {
-            return Ok(Self::Sharded(Shards::open(&index, SafetensorsFile::open)?));
+        if let Some(index) = saved.or_else(|| found(INDEX)) {
+            return Ok(Self::Sharded(Shards::open(&index, directory, SafetensorsFile::open)?));
         }
         if let Some(file) = found("pytorch_model.bin") {
             return Ok(Self::Torch(TorchFile::open(&file)?));
         }
         if let Some(index) = found("pytorch_model.bin.index.json") {
-            return Ok(Self::Sharded(Shards::open(&index, TorchFile::open)?));
+            return Ok(Self::Sharded(Shards::open(&index, directory, TorchFile::open)?));
         }
         if let Some(seeded) = found("weights.json") {
             return Ok(Self::Seeded(SeededTensors::open(&seeded)?));

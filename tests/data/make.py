@@ -17,6 +17,8 @@ state["shared.whole"] = shared
 state["shared.rows"] = shared[1:]
 state["shared.columns"] = shared[:, 1:3]
 state["shared.transposed"] = shared.t()
+state["shared.every_other"] = shared[::2, ::3]
+state["shared.repeated"] = shared[1, :1].expand(3, 2)
 state["parameter"] = torch.nn.Parameter(torch.tensor([7.0, 8.0]))
 state["scalar"] = torch.tensor(2.5, dtype=torch.float64)
 state["empty"] = torch.zeros(0, 3)
@@ -28,10 +30,13 @@ state["int16"] = torch.tensor([5, -6], dtype=torch.int16)
 state["int8"] = torch.tensor([7, -8], dtype=torch.int8)
 state["uint8"] = torch.tensor([9, 255], dtype=torch.uint8)
 state["bool"] = torch.tensor([True, False])
-torch.save(state, HERE / "torch_zip.bin")
+for protocol in (2, 3, 4, 5):
+    torch.save(state, HERE / f"torch_zip_{protocol}.bin", pickle_protocol=protocol)
+    name = f"torch_legacy_{protocol}.bin"
+    torch.save(state, HERE / name, pickle_protocol=protocol, _use_new_zipfile_serialization=False)
 
 small = OrderedDict(weight=torch.tensor([1.0, 2.0]))
-torch.save(small, HERE / "torch_legacy.bin", _use_new_zipfile_serialization=False)
-torch.save(small, HERE / "torch_protocol_4.bin", pickle_protocol=4)
 torch.save({"epoch": 3, "state_dict": small}, HERE / "torch_training.bin")
+torch.save(OrderedDict(model=small), HERE / "torch_nested.bin", pickle_protocol=5)
 torch.save(torch.nn.Linear(1, 1), HERE / "torch_module.bin")
+torch.save(torch.nn.Linear(1, 1), HERE / "torch_legacy_module.bin", _use_new_zipfile_serialization=False)

@@ -1,8 +1,7 @@
 //! A stack machine for the pickle of a dictionary of tensors.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use super::archive::Archive;
 use super::globals::Global;
 use super::opcodes as op;
 use super::tensors::{Storage, Strided};
@@ -10,33 +9,38 @@ use super::tensors::{Storage, Strided};
 /// Opcodes that are read at most: enough for 100,000 tensors, and what a file can make the machine hold stays small.
 const MOST_STEPS: usize = 4 << 20;
 
-/// The protocol that `torch.save` writes.
-const PROTOCOL: u8 = 2;
+/// The protocols that `torch.save` writes: 2 where it is not told otherwise.
+const PROTOCOLS: std::ops::RangeInclusive<u8> = 2..=5;
+
+/// What to do about a pickle that is refused.
+pub(super) const ADVICE: &str = "only what `torch.save(model.state_dict(), path)` writes is read";
 
 /// A value on the stack. Composed ones are positions in the machine's lists, so that no value contains another: one that
 /// contains itself is harmless, and deep ones are let go without recursion.
 #[derive(Debug, Clone, Copy)]
-enum Value<'a> {
+pub(super) enum Value<'a> {
     None,
-    Bool,
+    Bool(bool),
     Int(i64),
     Text(&'a str),
     Global(Global),
     Tuple(usize),
+    List(usize),
     Dict(usize),
     Storage(usize),
     Tensor(usize),
 }
 
 impl Value<'_> {
-    fn describe(self) -> &'static str {
+    pub(super) fn describe(self) -> &'static str {
         match self {
             Self::None => "None",
-            Self::Bool => "a bool",
+            Self::Bool(_) => "a bool",
             Self::Int(_) => "a number",
             Self::Text(_) => "a text",
             Self::Global(_) => "a name of Python",
             Self::Tuple(_) => "a tuple",
+            Self::List(_) => "a list",
             Self::Dict(_) => "a dictionary",
             Self::Storage(_) => "a storage",
             Self::Tensor(_) => "a tensor",
@@ -44,42 +48,43 @@ impl Value<'_> {
     }
 }
 
-type Step<T> = Result<T, String>;
+pub(super) type Step<T> = Result<T, String>;
 
-struct Machine<'a> {
-    archive: &'a Archive,
+/// The state of the machine, and after its end all that the pickle holds.
+#[derive(Debug)]
+pub(super) struct Machine<'a> {
     stream: &'a [u8],
-    at: usize,
+    /// Bytes that were read.
+    pub(super) at: usize,
     stack: Vec<Value<'a>>,
     /// Heights of the stack at which a MARK stands.
     marks: Vec<usize>,
     memo: HashMap<u32, Value<'a>>,
-    tuples: Vec<Vec<Value<'a>>>,
-    dicts: Vec<Vec<(Value<'a>, Value<'a>)>>,
-    storages: Vec<Storage>,
-    tensors: Vec<Strided>,
-}
-
-/// The tensors of the dictionary that `stream` pickles, with their storages in `archive`.
-pub(super) fn state_dict(stream: &[u8], archive: &Archive) -> Result<BTreeMap<String, Strided>, String> {
-    let mut machine = Machine {
-        archive,
-        stream,
-        at: 0,
-        stack: Vec::new(),
-        marks: Vec::new(),
-        memo: HashMap::new(),
-        tuples: Vec::new(),
-        dicts: Vec::new(),
-        storages: Vec::new(),
-        tensors: Vec::new(),
-    };
-    let top = machine.run()?;
-    machine.finish(top)
+    pub(super) tuples: Vec<Vec<Value<'a>>>,
+    pub(super) lists: Vec<Vec<Value<'a>>>,
+    pub(super) dicts: Vec<Vec<(Value<'a>, Value<'a>)>>,
+    pub(super) storages: Vec<Storage<'a>>,
+    pub(super) tensors: Vec<Strided>,
 }
 
 impl<'a> Machine<'a> {
-    fn run(&mut self) -> Step<Value<'a>> {
+    pub(super) fn new(stream: &'a [u8]) -> Self {
+        Self {
+            stream,
+            at: 0,
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: HashMap::new(),
+            tuples: Vec::new(),
+            lists: Vec::new(),
+            dicts: Vec::new(),
+            storages: Vec::new(),
+            tensors: Vec::new(),
+        }
+    }
+
+    /// Runs the pickle that the stream begins with to its end, and gives what it leaves on the stack.
+    pub(super) fn run(&mut self) -> Step<Value<'a>> {
         for _ in 0..MOST_STEPS {
             let start = self.at;
             let located = |why: String| format!("its pickle is refused at byte {start}: {why}");
@@ -96,15 +101,20 @@ impl<'a> Machine<'a> {
         match opcode {
             op::PROTO => {
                 let [protocol] = self.array()?;
-                if protocol != PROTOCOL {
-                    return Err(format!(
-                        "protocol {protocol}; torch.save writes protocol {PROTOCOL} unless told otherwise"
-                    ));
+                if !PROTOCOLS.contains(&protocol) {
+                    return Err(format!("protocol {protocol}; {PROTOCOLS:?} are read, and torch.save writes 2"));
+                }
+            }
+            op::FRAME => {
+                let length = u64::from_le_bytes(self.array()?);
+                let rest = self.stream.len().saturating_sub(self.at);
+                if usize::try_from(length).map_or(true, |length| length > rest) {
+                    return Err("it ends too early".into());
                 }
             }
             op::MARK => self.marks.push(self.stack.len()),
             op::NONE => self.stack.push(Value::None),
-            op::NEWTRUE | op::NEWFALSE => self.stack.push(Value::Bool),
+            op::NEWTRUE | op::NEWFALSE => self.stack.push(Value::Bool(opcode == op::NEWTRUE)),
             op::BININT => {
                 let number = i32::from_le_bytes(self.array()?);
                 self.stack.push(Value::Int(number.into()));
@@ -120,11 +130,27 @@ impl<'a> Machine<'a> {
             op::LONG1 => self.long()?,
             op::BINUNICODE => {
                 let length = u32::from_le_bytes(self.array()?);
-                let bytes = self.take(usize::try_from(length).map_err(|error| error.to_string())?)?;
-                let text = std::str::from_utf8(bytes).map_err(|error| format!("a text is not UTF-8: {error}"))?;
-                self.stack.push(Value::Text(text));
+                self.text(length.into())?;
             }
-            op::GLOBAL => self.global()?,
+            op::SHORT_BINUNICODE => {
+                let [length] = self.array()?;
+                self.text(length.into())?;
+            }
+            op::BINUNICODE8 => {
+                let length = u64::from_le_bytes(self.array()?);
+                self.text(length)?;
+            }
+            op::GLOBAL => {
+                let (module, name) = (self.line()?, self.line()?);
+                self.global(module, name)?;
+            }
+            op::STACK_GLOBAL => {
+                let (name, module) = (self.pop()?, self.pop()?);
+                let (Value::Text(module), Value::Text(name)) = (module, name) else {
+                    return Err(format!("{} of {} is no name of Python", name.describe(), module.describe()));
+                };
+                self.global(module, name)?;
+            }
             op::BINPERSID => self.persistent()?,
             op::REDUCE => self.reduce()?,
             op::BUILD => self.build()?,
@@ -142,6 +168,18 @@ impl<'a> Machine<'a> {
                 self.tuple(items);
             }
             op::EMPTY_DICT => self.dict(),
+            op::EMPTY_LIST => {
+                self.stack.push(Value::List(self.lists.len()));
+                self.lists.push(Vec::new());
+            }
+            op::APPEND => {
+                let item = self.pop()?;
+                self.append(&[item])?;
+            }
+            op::APPENDS => {
+                let items = self.pop_mark()?;
+                self.append(&items)?;
+            }
             op::SETITEM => {
                 let (value, key) = (self.pop()?, self.pop()?);
                 self.set(&[key, value])?;
@@ -156,6 +194,10 @@ impl<'a> Machine<'a> {
             }
             op::LONG_BINPUT => {
                 let index = u32::from_le_bytes(self.array()?);
+                self.put(index)?;
+            }
+            op::MEMOIZE => {
+                let index = u32::try_from(self.memo.len()).map_err(|error| error.to_string())?;
                 self.put(index)?;
             }
             op::BINGET => {
@@ -190,6 +232,14 @@ impl<'a> Machine<'a> {
         Ok(line)
     }
 
+    /// A text of so many bytes.
+    fn text(&mut self, length: u64) -> Step<()> {
+        let bytes = self.take(usize::try_from(length).map_err(|_| "it ends too early")?)?;
+        let text = std::str::from_utf8(bytes).map_err(|error| format!("a text is not UTF-8: {error}"))?;
+        self.stack.push(Value::Text(text));
+        Ok(())
+    }
+
     /// An integer of any length, the lowest byte first, in two's complement.
     fn long(&mut self) -> Step<()> {
         let [length] = self.array()?;
@@ -201,7 +251,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn pop(&mut self) -> Step<Value<'a>> {
+    pub(super) fn pop(&mut self) -> Step<Value<'a>> {
         let floor = self.marks.last().copied().unwrap_or(0);
         if self.stack.len() <= floor {
             return Err("it takes more from the stack than there is".into());
@@ -214,12 +264,16 @@ impl<'a> Machine<'a> {
         Ok(self.stack.split_off(mark.min(self.stack.len())))
     }
 
+    pub(super) fn push(&mut self, value: Value<'a>) {
+        self.stack.push(value);
+    }
+
     fn tuple(&mut self, items: Vec<Value<'a>>) {
         self.stack.push(Value::Tuple(self.tuples.len()));
         self.tuples.push(items);
     }
 
-    fn dict(&mut self) {
+    pub(super) fn dict(&mut self) {
         self.stack.push(Value::Dict(self.dicts.len()));
         self.dicts.push(Vec::new());
     }
@@ -234,6 +288,18 @@ impl<'a> Machine<'a> {
     fn get(&mut self, index: u32) -> Step<()> {
         let value = self.memo.get(&index).ok_or_else(|| format!("the memo has no value {index}"))?;
         self.stack.push(*value);
+        Ok(())
+    }
+
+    /// Puts items at the end of the list on top of the stack.
+    fn append(&mut self, items: &[Value<'a>]) -> Step<()> {
+        let target = self.pop()?;
+        self.stack.push(target);
+        let list = match target {
+            Value::List(at) => self.lists.get_mut(at),
+            _ => None,
+        };
+        list.ok_or_else(|| format!("{} gets items of a list", target.describe()))?.extend(items);
         Ok(())
     }
 
@@ -252,119 +318,4 @@ impl<'a> Machine<'a> {
         dict.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1])));
         Ok(())
     }
-
-    fn global(&mut self) -> Step<()> {
-        let (module, name) = (self.line()?, self.line()?);
-        let global = Global::find(module, name).ok_or_else(|| {
-            let name: String = format!("{module}.{name}").chars().take(100).collect();
-            format!("the name `{}` is not allowed; {ADVICE}", name.escape_debug())
-        })?;
-        self.stack.push(Value::Global(global));
-        Ok(())
-    }
-
-    /// A storage: `("storage", class, key, device, number of values)`.
-    fn persistent(&mut self) -> Step<()> {
-        let id = self.pop()?;
-        let [
-            Value::Text("storage"),
-            Value::Global(Global::Storage(kind)),
-            Value::Text(key),
-            Value::Text(_),
-            Value::Int(numel),
-        ] = self.items(id)?
-        else {
-            return Err("what BINPERSID refers to is not the description of a storage".into());
-        };
-        let storage = Storage::find(self.archive, key, *kind, *numel)?;
-        self.stack.push(Value::Storage(self.storages.len()));
-        self.storages.push(storage);
-        Ok(())
-    }
-
-    fn items(&self, value: Value<'a>) -> Step<&[Value<'a>]> {
-        let items = match value {
-            Value::Tuple(at) => self.tuples.get(at),
-            _ => None,
-        };
-        Ok(items.ok_or_else(|| format!("{} stands where a tuple should", value.describe()))?)
-    }
-
-    /// The three calls that are known; no other is one.
-    fn reduce(&mut self) -> Step<()> {
-        let (arguments, callee) = (self.pop()?, self.pop()?);
-        let items = self.items(arguments)?;
-        let Value::Global(global) = callee else {
-            return Err(format!("REDUCE calls {}", callee.describe()));
-        };
-        match (global, items) {
-            (Global::OrderedDict, []) => self.dict(),
-            (Global::RebuildParameter, [tensor @ Value::Tensor(_), Value::Bool, Value::Dict(_)]) => {
-                let tensor = *tensor;
-                self.stack.push(tensor);
-            }
-            (
-                Global::RebuildTensor,
-                [Value::Storage(storage), Value::Int(offset), size, stride, Value::Bool, Value::Dict(_), rest @ ..],
-            ) if self.is_plain(rest) => {
-                let storage = self.storages.get(*storage).cloned().ok_or("there is no such storage")?;
-                let tensor = Strided::new(storage, *offset, self.numbers(*size)?, self.numbers(*stride)?)?;
-                self.stack.push(Value::Tensor(self.tensors.len()));
-                self.tensors.push(tensor);
-            }
-            _ => return Err(format!("REDUCE calls {global:?} with arguments that torch.save does not write")),
-        }
-        Ok(())
-    }
-
-    /// Whether what follows the arguments of a tensor marks no conjugated or negated view.
-    fn is_plain(&self, metadata: &[Value<'a>]) -> bool {
-        match metadata {
-            [] | [Value::None] => true,
-            [Value::Dict(at)] => self.dicts.get(*at).is_some_and(Vec::is_empty),
-            _ => false,
-        }
-    }
-
-    /// A short tuple of integers; [`Strided::new`] says what it thinks of a long one.
-    fn numbers(&self, value: Value<'a>) -> Step<Vec<i64>> {
-        let number = |item: &Value<'a>| match item {
-            Value::Int(number) => Ok(*number),
-            other => Err(format!("{} stands where a number should", other.describe())),
-        };
-        self.items(value)?.iter().take(super::tensors::MOST_DIMENSIONS + 1).map(number).collect()
-    }
-
-    /// The attributes of an `OrderedDict`, which say nothing about tensors (`_metadata`).
-    fn build(&mut self) -> Step<()> {
-        let (state, target) = (self.pop()?, self.pop()?);
-        if !matches!((state, target), (Value::Dict(_), Value::Dict(_))) {
-            return Err(format!("BUILD gives {} to {}", state.describe(), target.describe()));
-        }
-        self.stack.push(target);
-        Ok(())
-    }
-
-    fn finish(&self, top: Value<'a>) -> Step<BTreeMap<String, Strided>> {
-        let Value::Dict(dict) = top else {
-            return Err(format!("holds {}, and no dictionary of tensors; {ADVICE}", top.describe()));
-        };
-        let mut tensors = BTreeMap::new();
-        for (key, value) in self.dicts.get(dict).into_iter().flatten() {
-            let Value::Text(name) = key else {
-                return Err(format!("its dictionary has a key that is {}, and no name; {ADVICE}", key.describe()));
-            };
-            let tensor = match value {
-                Value::Tensor(at) => self.tensors.get(*at),
-                _ => None,
-            };
-            let Some(tensor) = tensor else {
-                return Err(format!("holds {} under {name:?}, and no tensor; {ADVICE}", value.describe()));
-            };
-            tensors.insert((*name).to_owned(), tensor.clone());
-        }
-        Ok(tensors)
-    }
 }
-
-const ADVICE: &str = "only what `torch.save(model.state_dict(), path)` writes is read";

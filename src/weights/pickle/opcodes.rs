@@ -27,6 +27,14 @@ pub(super) const TUPLE3: u8 = 0x87;
 pub(super) const NEWTRUE: u8 = 0x88;
 pub(super) const NEWFALSE: u8 = 0x89;
 pub(super) const LONG1: u8 = 0x8a;
+pub(super) const EMPTY_LIST: u8 = b']';
+pub(super) const APPEND: u8 = b'a';
+pub(super) const APPENDS: u8 = b'e';
+pub(super) const SHORT_BINUNICODE: u8 = 0x8c;
+pub(super) const BINUNICODE8: u8 = 0x8d;
+pub(super) const STACK_GLOBAL: u8 = 0x93;
+pub(super) const MEMOIZE: u8 = 0x94;
+pub(super) const FRAME: u8 = 0x95;
 
 /// Opcodes of pickle that are refused.
 const REFUSED: &[(u8, &str)] = &[
@@ -41,15 +49,12 @@ const REFUSED: &[(u8, &str)] = &[
     (b'T', "BINSTRING"),
     (b'U', "SHORT_BINSTRING"),
     (b'V', "UNICODE"),
-    (b'a', "APPEND"),
     (b'd', "DICT"),
-    (b'e', "APPENDS"),
     (b'g', "GET"),
     (b'i', "INST"),
     (b'l', "LIST"),
     (b'o', "OBJ"),
     (b'p', "PUT"),
-    (b']', "EMPTY_LIST"),
     (b'G', "BINFLOAT"),
     (b'B', "BINBYTES"),
     (b'C', "SHORT_BINBYTES"),
@@ -58,16 +63,11 @@ const REFUSED: &[(u8, &str)] = &[
     (0x83, "EXT2"),
     (0x84, "EXT4"),
     (0x8b, "LONG4"),
-    (0x8c, "SHORT_BINUNICODE"),
-    (0x8d, "BINUNICODE8"),
     (0x8e, "BINBYTES8"),
     (0x8f, "EMPTY_SET"),
     (0x90, "ADDITEMS"),
     (0x91, "FROZENSET"),
     (0x92, "NEWOBJ_EX"),
-    (0x93, "STACK_GLOBAL"),
-    (0x94, "MEMOIZE"),
-    (0x95, "FRAME"),
     (0x96, "BYTEARRAY8"),
     (0x97, "NEXT_BUFFER"),
     (0x98, "READONLY_BUFFER"),

@@ -1,39 +1,42 @@
 //! Tensors as a pickle describes them: a storage, and how a tensor lies in it.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use tch::{Device, Kind, Tensor};
-
-use super::archive::Archive;
+use tch_transformers_native::MappedFile;
 
 /// Dimensions that a tensor may have at most; parameters have five.
 pub(super) const MOST_DIMENSIONS: usize = 16;
 
-/// A storage: where its bytes stand in the file.
-#[derive(Debug, Clone)]
-pub(super) struct Storage {
+/// A storage as a pickle describes it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Storage<'a> {
+    pub(super) key: &'a str,
     pub(super) kind: Kind,
-    numel: i64,
-    bytes: Range<usize>,
+    pub(super) numel: i64,
 }
 
-impl Storage {
-    /// The storage `key` of `numel` values, which the archive must hold in full.
-    pub(super) fn find(archive: &Archive, key: &str, kind: Kind, numel: i64) -> Result<Self, String> {
-        let bytes = archive.storage(key).ok_or_else(|| format!("the storage {key:?} is missing"))?;
+impl Storage<'_> {
+    /// Where its bytes stand in the file, which must hold it in full.
+    pub(super) fn place(&self, places: &HashMap<String, Range<usize>>) -> Result<Range<usize>, String> {
+        let Self { key, kind, numel } = *self;
+        let bytes = places.get(key).ok_or_else(|| format!("the storage {key:?} is missing"))?;
         let wanted = usize::try_from(numel).ok().and_then(|numel| numel.checked_mul(kind.elt_size_in_bytes()));
         if wanted != Some(bytes.len()) {
             let found = bytes.len();
             return Err(format!("the storage {key:?} should hold {numel} values of {kind:?} and has {found} bytes"));
         }
-        Ok(Self { kind, numel, bytes })
+        Ok(bytes.clone())
     }
 }
 
 /// A tensor in a storage, all of it inside.
 #[derive(Debug, Clone)]
 pub(super) struct Strided {
-    pub(super) storage: Storage,
+    /// The position of its storage among those of the file.
+    pub(super) storage: usize,
+    pub(super) kind: Kind,
     pub(super) size: Vec<i64>,
     stride: Vec<i64>,
     /// The first value, and the one after the last.
@@ -43,7 +46,13 @@ pub(super) struct Strided {
 impl Strided {
     /// Checks that the tensor lies inside its storage and has no more values than it, so that a small file cannot ask
     /// for much memory.
-    pub(super) fn new(storage: Storage, offset: i64, size: Vec<i64>, stride: Vec<i64>) -> Result<Self, String> {
+    pub(super) fn new(
+        (storage, Storage { kind, numel: most, .. }): (usize, &Storage<'_>),
+        offset: i64,
+        size: Vec<i64>,
+        stride: Vec<i64>,
+    ) -> Result<Self, String> {
+        let (kind, most) = (*kind, *most);
         let refused =
             |why: &str| Err(format!("a tensor of size {size:?}, strides {stride:?} and offset {offset} {why}"));
         if size.len() > MOST_DIMENSIONS || stride.len() > MOST_DIMENSIONS {
@@ -61,34 +70,38 @@ impl Strided {
             return refused("is larger than any memory");
         }
         if size.contains(&0) {
-            return Ok(Self { storage, size, stride, extent: 0..0 });
+            return Ok(Self { storage, kind, size, stride, extent: 0..0 });
         }
-        if numel.is_none_or(|numel| numel > storage.numel) {
-            return refused(&format!("has more values than its storage of {}", storage.numel));
+        if numel.is_none_or(|numel| numel > most) {
+            return refused(&format!("has more values than its storage of {most}"));
         }
         let last = size.iter().zip(&stride).try_fold(offset, |last, (size, stride)| {
             (size - 1).checked_mul(*stride).and_then(|step| last.checked_add(step))
         });
-        let Some(last) = last.filter(|last| *last < storage.numel) else {
-            return refused(&format!("reaches beyond its storage of {} values", storage.numel));
+        let Some(last) = last.filter(|last| *last < most) else {
+            return refused(&format!("reaches beyond its storage of {most} values"));
         };
         let (Ok(first), Ok(last)) = (usize::try_from(offset), usize::try_from(last)) else {
             return refused("is larger than this machine's memory");
         };
-        Ok(Self { storage, size, stride, extent: first..last + 1 })
+        Ok(Self { storage, kind, size, stride, extent: first..last + 1 })
     }
 
-    /// The tensor, contiguous, on the CPU: a view on the file where it lies there row by row, otherwise a copy.
-    pub(super) fn read(&self, archive: &Archive) -> Result<Tensor, String> {
+    /// The bytes that the tensor takes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.size.iter().product::<i64>().unsigned_abs().saturating_mul(self.kind.elt_size_in_bytes() as u64)
+    }
+
+    /// The tensor, contiguous, on the CPU: a view on the file where it lies there row by row, otherwise a copy. Its storage
+    /// is at `place` in `map`.
+    pub(super) fn read(&self, map: &MappedFile, place: &Range<usize>) -> Result<Tensor, String> {
         let text = |error: tch::TchError| error.to_string();
-        let kind = self.storage.kind;
         if self.extent.is_empty() {
-            return Tensor::f_zeros(&self.size, (kind, Device::Cpu)).map_err(text);
+            return Tensor::f_zeros(&self.size, (self.kind, Device::Cpu)).map_err(text);
         }
-        let Storage { bytes, .. } = &self.storage;
-        let width = kind.elt_size_in_bytes();
-        let range = bytes.start + self.extent.start * width..bytes.start + self.extent.end * width;
-        let flat = archive.map().tensor(&range, &[self.extent.len() as i64], kind)?;
+        let width = self.kind.elt_size_in_bytes();
+        let range = place.start + self.extent.start * width..place.start + self.extent.end * width;
+        let flat = map.tensor(&range, &[self.extent.len() as i64], self.kind)?;
         flat.f_as_strided(&self.size, &self.stride, 0).and_then(|tensor| tensor.f_contiguous()).map_err(text)
     }
 }
