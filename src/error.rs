@@ -138,7 +138,7 @@ impl Error {
     }
 }
 
-fn nearest_hint(nearest: &[String]) -> String {
+pub(crate) fn nearest_hint(nearest: &[String]) -> String {
     match nearest {
         [] => String::new(),
         names => format!("; did you mean {}?", names.join(", ")),

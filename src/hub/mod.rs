@@ -8,6 +8,7 @@ mod attempts;
 mod cache;
 mod error;
 mod name;
+mod suggestion;
 mod transfer;
 mod wanted;
 
@@ -24,7 +25,7 @@ use cache::RepoCache;
 pub use error::HubError;
 pub use name::RepoId;
 use name::{is_hash, stays_below};
-use transfer::{Transfer, network, refusal};
+use transfer::{Transfer, network};
 
 use crate::{Error, Result, config};
 
@@ -155,15 +156,22 @@ impl Hub {
 
     fn fetch(&self, repo: &RepoId, revision: &str, prefix: &str, cache: &RepoCache) -> Result<PathBuf> {
         let endpoint = self.endpoint.trim_end_matches('/');
-        let (commit, files) = self.listed(repo, revision, endpoint)?;
-        let folder = cache.snapshot(&commit);
         let transfer = Transfer::new(repo, endpoint, self.token.as_deref(), self.attempts)?;
+        let (commit, files) = self.listed(&transfer, revision, endpoint)?;
+        let folder = cache.snapshot(&commit);
+        let no_file = |file: &str| {
+            let (repo, file, nearest) = (repo.to_string(), file.to_owned(), suggestion::files(file, &files));
+            Error::hub(HubError::NoFile { repo, file, nearest })
+        };
         let get = |file: &str| -> Result<()> {
             if !stays_below(file) {
                 return Err(answer(repo, format!("a file is called `{file}`")));
             }
             if folder.join(file).is_file() {
                 return Ok(());
+            }
+            if !files.iter().any(|listed| listed == file) {
+                return Err(no_file(file));
             }
             let announced = transfer.announced(&commit, file)?;
             transfer.fetch((&commit, file), &announced, cache, &*self.progress)?;
@@ -172,8 +180,7 @@ impl Hub {
         };
         let first = wanted::first(&files, prefix);
         if !files.contains(&format!("{prefix}config.json")) && !files.contains(&format!("{prefix}modules.json")) {
-            let file = format!("{prefix}config.json");
-            return Err(Error::hub(HubError::NoFile { repo: repo.to_string(), file }));
+            return Err(no_file(&format!("{prefix}config.json")));
         }
         let whole = |prefix: &str, first: &[String]| -> Result<()> {
             first.iter().try_for_each(|file| get(file))?;
@@ -197,13 +204,19 @@ impl Hub {
     }
 
     /// The commit that `revision` is, and the paths of its files.
-    fn listed(&self, repo: &RepoId, revision: &str, endpoint: &str) -> Result<(String, Vec<String>)> {
+    fn listed(&self, transfer: &Transfer<'_>, revision: &str, endpoint: &str) -> Result<(String, Vec<String>)> {
+        let repo = transfer.repo;
         let client = HFClientSync::from_inner(self.client(endpoint).map_err(|error| network(repo, &error))?);
         let client = client.map_err(|error| network(repo, &error))?;
         let model = client.model(repo.owner(), repo.name());
+        // Branches and tags only help whoever reads the error: that they cannot be had is none.
+        let known = || {
+            let refs = model.list_refs().send().ok();
+            refs.into_iter().flat_map(|refs| [refs.branches, refs.tags]).flatten().map(|named| named.name).collect()
+        };
         let info = self.attempts.run(|| {
             let asked = model.info().revision(revision).send();
-            asked.map_err(|error| failure(repo, revision, &error))
+            asked.map_err(|error| failure(transfer, revision, known, &error))
         })?;
         let commit = info.sha.filter(|commit| is_hash(commit));
         let commit = commit.ok_or_else(|| answer(repo, "it names no commit".into()))?;
@@ -226,21 +239,28 @@ fn answer(repo: &RepoId, message: String) -> Error {
 }
 
 /// What an error of the crate means, and whether it may be otherwise next time.
-fn failure(repo: &RepoId, revision: &str, error: &HFError) -> Failure {
+fn failure(transfer: &Transfer<'_>, revision: &str, known: impl FnOnce() -> Vec<String>, error: &HFError) -> Failure {
+    let repo = transfer.repo;
     let no_revision = || {
-        let (repo, revision) = (repo.to_string(), revision.to_owned());
-        Failure::Final(Error::hub(HubError::NoRevision { repo, revision }))
+        let (repo, revision, known) = (repo.to_string(), revision.to_owned(), known());
+        Failure::Final(Error::hub(HubError::NoRevision { repo, revision, known }))
     };
     match error {
         HFError::RevisionNotFound { context, .. } | HFError::RepoNotFound { context, .. } => {
             // The crate goes by what was asked; the hub says what there is not.
             let code = context.as_ref().and_then(|context| context.error_code.as_deref());
-            if code == Some("RevisionNotFound") { no_revision() } else { refusal(repo, 404, code, None, None) }
+            if code == Some("RevisionNotFound") { no_revision() } else { transfer.refusal(404, code, None, None) }
         }
-        HFError::AuthRequired { context } | HFError::Forbidden { context } | HFError::Http { context } => {
-            refusal(repo, context.status.as_u16(), context.error_code.as_deref(), None, None)
+        HFError::AuthRequired { context } | HFError::Forbidden { context } => {
+            transfer.refusal(context.status.as_u16(), context.error_code.as_deref(), None, None)
         }
-        HFError::RateLimited { retry_after, .. } => refusal(repo, 429, None, None, *retry_after),
+        // The crate passes on waits of a 429 in seconds, and no others.
+        HFError::RateLimited { retry_after: Some(wait), .. } => transfer.refusal(429, None, None, Some(*wait)),
+        HFError::RateLimited { context, .. } | HFError::Http { context } => {
+            let status = context.status.as_u16();
+            let wait = if matches!(status, 429 | 503) { transfer.wait(&context.url) } else { None };
+            transfer.refusal(status, context.error_code.as_deref(), None, wait)
+        }
         HFError::Request { .. } => Failure::again(network(repo, error)),
         other => Failure::Final(answer(repo, other.to_string())),
     }

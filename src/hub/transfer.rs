@@ -3,11 +3,11 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use reqwest::StatusCode;
 use reqwest::blocking::{Client, RequestBuilder, Response};
-use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, LOCATION, RANGE, RETRY_AFTER};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, LOCATION, RANGE, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::attempts::{Attempts, Failure};
 use super::cache::RepoCache;
 use super::name::is_hash;
-use super::{HubError, Progress, RepoId};
+use super::{HubError, Progress, RepoId, suggestion};
 use crate::{Error, Result};
 
 /// Redirects within the hub that are followed, as after a repository was renamed.
@@ -194,7 +194,9 @@ impl<'a> Transfer<'a> {
     }
 
     fn broken(&self, error: &reqwest::Error) -> Failure {
-        Failure::again(network(self.repo, error))
+        let is_final = error.is_builder();
+        let error = network(self.repo, error);
+        if is_final { Failure::Final(error) } else { Failure::again(error) }
     }
 
     fn answer(&self, message: String) -> Error {
@@ -203,29 +205,38 @@ impl<'a> Transfer<'a> {
 
     /// What a status that is no success means.
     fn refused(&self, response: &Response, file: Option<&str>) -> Failure {
-        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let wait = response.headers().get(RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.trim().parse().ok());
-        refusal(self.repo, response.status().as_u16(), header("x-error-code"), file, wait.map(Duration::from_secs))
+        let code = response.headers().get("x-error-code").and_then(|value| value.to_str().ok());
+        self.refusal(response.status().as_u16(), code, file, wait(response.headers()))
     }
-}
 
-/// What an answer of `status` and the hub's own code for it mean, and whether it may be otherwise next time.
-pub(super) fn refusal(
-    repo: &RepoId,
-    status: u16,
-    code: Option<&str>,
-    file: Option<&str>,
-    wait: Option<Duration>,
-) -> Failure {
-    let repo = repo.to_string();
-    match (status, code, file) {
-        (401 | 403, ..) => Failure::Final(Error::hub(HubError::Unauthorized { repo, status })),
-        (404, Some("RepoNotFound"), _) => Failure::Final(Error::hub(HubError::NoRepository { repo })),
-        (404, _, Some(file)) => Failure::Final(Error::hub(HubError::NoFile { repo, file: file.to_owned() })),
-        (404, ..) => Failure::Final(Error::hub(HubError::NoRepository { repo })),
-        (429, ..) => Failure::After(Error::hub(HubError::TooManyRequests { repo }), wait),
-        (408 | 500..=599, ..) => Failure::After(Error::hub(HubError::Server { repo, status }), wait),
-        _ => Failure::Final(Error::hub(HubError::Server { repo, status })),
+    /// What an answer of `status` and the hub's own code for it mean, and whether it may be otherwise next time.
+    pub fn refusal(&self, status: u16, code: Option<&str>, file: Option<&str>, wait: Option<Duration>) -> Failure {
+        let repo = self.repo.to_string();
+        match (status, code, file) {
+            (401 | 403, Some("GatedRepo"), _) => {
+                let page = format!("{}/{repo}", self.endpoint);
+                Failure::Final(Error::hub(HubError::Gated { repo, page, token: self.token.is_some() }))
+            }
+            (401 | 403, ..) => {
+                let nearest = suggestion::repositories(self.repo);
+                Failure::Final(Error::hub(HubError::Unauthorized { repo, status, nearest }))
+            }
+            (404, code, Some(file)) if code != Some("RepoNotFound") => {
+                Failure::Final(Error::hub(HubError::NoFile { repo, file: file.to_owned(), nearest: Vec::new() }))
+            }
+            (404, ..) => {
+                let nearest = suggestion::repositories(self.repo);
+                Failure::Final(Error::hub(HubError::NoRepository { repo, nearest }))
+            }
+            (429, ..) => Failure::After(Error::hub(HubError::TooManyRequests { repo }), wait),
+            (408 | 500..=599, ..) => Failure::After(Error::hub(HubError::Server { repo, status }), wait),
+            _ => Failure::Final(Error::hub(HubError::Server { repo, status })),
+        }
+    }
+
+    /// How long the hub asks to wait before `url` is asked again.
+    pub fn wait(&self, url: &str) -> Option<Duration> {
+        wait(self.authorized(self.following.head(url)).send().ok()?.headers())
     }
 }
 
@@ -237,6 +248,19 @@ pub(super) fn network(repo: &RepoId, error: &dyn std::error::Error) -> Error {
         cause = inner.source();
     }
     Error::hub(HubError::Network { repo: repo.to_string(), message })
+}
+
+/// How long an answer asks to wait: seconds, or until a date. Of a date that is past we know nothing but that clocks differ.
+fn wait(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let after = text(RETRY_AFTER)?;
+    if let Ok(seconds) = after.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = |text| httpdate::parse_http_date(text).ok();
+    // By the hub's own clock where it tells it.
+    let now = text(DATE).and_then(date).unwrap_or_else(SystemTime::now);
+    date(after)?.duration_since(now).ok()
 }
 
 fn announcement(headers: &HeaderMap) -> Option<Announced> {
@@ -286,6 +310,35 @@ fn digest(mut content: File, mut digest: impl Digest) -> io::Result<String> {
         match content.read(&mut piece)? {
             0 => return Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
             read => digest.update(&piece[..read]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn waits_are_seconds_or_dates() {
+        let asked = |after: &'static str, now: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(after));
+            now.map(|now| headers.insert(DATE, HeaderValue::from_static(now)));
+            wait(&headers)
+        };
+        let now = Some("Wed, 21 Oct 2015 07:28:00 GMT");
+        assert_eq!(wait(&HeaderMap::new()), None);
+        assert_eq!(asked("7", None), Some(Duration::from_secs(7)));
+        assert_eq!(asked(" 0 ", now), Some(Duration::ZERO));
+        assert_eq!(asked("Wed, 21 Oct 2015 07:29:30 GMT", now), Some(Duration::from_secs(90)));
+        assert_eq!(asked("Wednesday, 21-Oct-15 07:28:05 GMT", now), Some(Duration::from_secs(5)));
+        assert_eq!(asked("Wed, 21 Oct 2015 07:27:59 GMT", now), None);
+        assert_eq!(asked("Wed, 21 Oct 2015 07:29:30 GMT", None), None);
+        assert!(asked("Fri, 31 Dec 2100 23:59:59 GMT", Some("soon")) > Some(Duration::from_secs(1 << 20)));
+        for nonsense in ["", "soon", "-1", "1.5", "7 s", "99999999999999999999", "Wed, 99 Oct 2015 07:28:00 GMT"] {
+            assert_eq!(asked(nonsense, now), None, "{nonsense}");
         }
     }
 }

@@ -193,7 +193,12 @@ fn reply(shared: &Shared, request: &Request, whole: bool) -> Reply {
         return content.map_or_else(|| Reply::error(404, "x"), |content| part(content, request, whole, Vec::new()));
     }
     if token.is_some() && request.token.as_deref() != *token {
-        return Reply::error(401, "GatedRepo");
+        return Reply::error(401, "RepoNotFound");
+    }
+    if request.path.split('?').next() == Some(&format!("/api/models/{id}/refs")) {
+        let named = |name: &str| serde_json::json!({ "name": name, "ref": name, "targetCommit": commit });
+        let refs = serde_json::json!({ "branches": [named("main")], "tags": [named("v1.0"), named("v2.0")] });
+        return Reply { status: 200, content: refs.to_string().into_bytes(), ..Reply::default() };
     }
     if let Some(revision) = request.path.strip_prefix(&format!("/api/models/{id}/revision/")) {
         if ![commit, "main"].contains(&revision) {
