@@ -60,7 +60,7 @@ impl MappedFile {
     }
 
     /// The tensor of `shape` and `kind` whose values stand in `range`, row by row: a view on them, or a copy where they do
-    /// not start at a multiple of their width.
+    /// not start at a multiple of their width, which leaves no pages of the file in memory.
     ///
     /// # Errors
     /// Where the range is not one of the file or not as long as the shape says, and where libtorch refuses.
@@ -73,7 +73,11 @@ impl MappedFile {
         let number = libtorch::number(kind).filter(|_| bytes.as_ptr().addr().is_multiple_of(width));
         match number.filter(|_| !bytes.is_empty()) {
             Some(number) => self.view(range.start, shape, number),
-            None => Tensor::f_from_data_size(bytes, shape, kind).map_err(|error| error.to_string()),
+            None => {
+                let copy = Tensor::f_from_data_size(bytes, shape, kind).map_err(|error| error.to_string());
+                give_back(&self.0, range);
+                copy
+            }
         }
     }
 
@@ -118,16 +122,22 @@ impl MappedFile {
 /// memory, and are read from the file again where they are looked at. What was written to them is lost. Does nothing for
 /// other tensors.
 pub fn release(tensor: &Tensor) {
-    #[cfg(unix)]
     if let Some((map, place)) = place(tensor) {
-        // Pages that the tensor has to itself: others may have been written to.
+        give_back(&map, &place);
+    }
+}
+
+/// Gives the pages that `place` has to itself back to the system; others may have been written to.
+fn give_back(map: &Map, place: &Range<usize>) {
+    #[cfg(unix)]
+    {
         let whole = place.start.next_multiple_of(PAGE)..place.end / PAGE * PAGE;
         // SAFETY: the pages stay mapped, and come back as the file has them; the mapping is of a file and private. The
         // library writes to no weights that it gives back, so that all who look see the same as before.
         let _ = unsafe { map.0.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, whole.start, whole.len()) };
     }
     #[cfg(not(unix))]
-    let _ = tensor;
+    let _ = (map, place);
 }
 
 /// Bytes of a page; where pages are larger, advice is about all that it touches.
@@ -221,6 +231,18 @@ mod tests {
         let start = whole.data_ptr().addr();
         drop(whole);
         assert!(!maps().contains_key(&start));
+    }
+
+    #[test]
+    fn a_copy_does_not_leave_its_pages_in_memory() {
+        let (_folder, path) = file(&[5; 4 * PAGE]);
+        let map = MappedFile::open(&path).unwrap();
+        let _ = map.tensor(&(0..4 * PAGE), &[4 * PAGE as i64], Kind::Uint8).unwrap().fill_(1);
+        let copy = map.tensor(&(1..3 * PAGE + 1), &[3 * PAGE as i64 / 8], Kind::Int64).unwrap();
+        // What was written tells which pages were given back: 1 and 2, which are the copy's own.
+        let pages: Vec<u8> = map.bytes().iter().copied().step_by(PAGE).collect();
+        assert_eq!(pages, [1, 5, 5, 1]);
+        assert!(copy.eq(0x0101_0101_0101_0101).all().int64_value(&[]) == 1);
     }
 
     #[test]
