@@ -13,11 +13,11 @@ use tokenizers::models::wordpiece::WordPiece;
 
 use super::classes::{Class, Evidence};
 use super::process::Roles;
+use super::reading::{self, wrong};
 use super::recipe::{Bpe, Decode, Extra, Found, Model, Recipe, Unknown};
-use super::sentencepiece::PieceModel;
 use super::settings::{Given, ROLES, Settings, StoredToken};
 use super::tokenizer::Side;
-use super::vocabulary::{Vocabulary, piece_file};
+use super::vocabulary::{ModelFile, Vocabulary, piece_file};
 use super::{SpecialToken, SpecialTokens};
 use super::{generic, parts};
 use crate::json::read_optional;
@@ -39,12 +39,12 @@ pub(super) struct Built {
 /// Makes the tokenizer of `directory`.
 pub(super) fn build(directory: &Path) -> Result<Built> {
     let path = directory.join("tokenizer.json");
-    let text = match std::fs::read_to_string(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        text => Some(text.map_err(|error| Error::io(&path, error))?),
+    let text = match reading::text(&path) {
+        Err(Error::Io { cause, .. }) if cause.kind() == std::io::ErrorKind::NotFound => None,
+        text => Some(text?),
     };
     let json: Option<Map<String, Value>> = match &text {
-        Some(text) => Some(serde_json::from_str(text).map_err(|error| damaged(&path, error))?),
+        Some(text) => Some(serde_json::from_str(text).map_err(|error| wrong(&path, error))?),
         None => None,
     };
     let settings = Settings::read(directory, json.as_ref())?;
@@ -58,28 +58,27 @@ pub(super) fn build(directory: &Path) -> Result<Built> {
     match (evidence.class(), json) {
         (Class::Built(recipe), json) => {
             let vocabulary = match &json {
-                Some(json) => Vocabulary::of_json(json, &recipe.model).map_err(|error| damaged(&path, error))?,
+                Some(json) => Vocabulary::of_json(json, &recipe.model).map_err(|error| wrong(&path, error))?,
                 None => Vocabulary::of_files(directory, &recipe.files, &recipe.model, &settings)?,
             };
-            of_recipe(recipe, vocabulary, json.as_ref(), &settings).map_err(|error| damaged(directory, error))
+            of_recipe(recipe, vocabulary, json.as_ref(), &settings).map_err(|error| wrong(directory, error))
         }
         (Class::Generic, Some(_)) => {
-            let inner = text.unwrap_or_default().parse().map_err(|error: tokenizers::Error| damaged(&path, error))?;
-            generic::of_json(inner, &settings).map_err(|error| damaged(&path, error))
+            let inner = text.unwrap_or_default().parse().map_err(|error: tokenizers::Error| wrong(&path, error))?;
+            generic::of_json(inner, &settings).map_err(|error| wrong(&path, error))
         }
         (Class::Generic, None) => {
             let path = piece_file(directory, "tokenizer.model");
             if !path.is_file() {
                 return Err(Error::Tokenizer(no_vocabulary(directory, &evidence)));
             }
-            let model = PieceModel::read(&path)?;
-            generic::of_pieces(&model, &settings).map_err(|error| damaged(&path, error))
+            let made = match ModelFile::read(&path)? {
+                ModelFile::Pieces(model) => generic::of_pieces(&model, &settings),
+                ModelFile::Ranks(ranks) => generic::of_ranks(&ranks, &settings),
+            };
+            made.map_err(|error| wrong(&path, error))
         }
     }
-}
-
-fn damaged(path: &Path, error: impl std::fmt::Display) -> Error {
-    Error::Tokenizer(format!("{}: {error}", path.display()))
 }
 
 fn no_vocabulary(directory: &Path, evidence: &Evidence) -> String {
@@ -88,7 +87,7 @@ fn no_vocabulary(directory: &Path, evidence: &Evidence) -> String {
         (None, Some(model_type)) => format!("the model type `{model_type}`"),
         (None, None) => "a directory that names neither a class nor a model type".into(),
     };
-    format!("{}: {whose} needs tokenizer.json or tokenizer.model; there is neither", directory.display())
+    format!("{}: {whose} needs tokenizer.json, tokenizer.model or tiktoken.model; there is none", directory.display())
 }
 
 /// The tokenizer of a class that makes it from a vocabulary.
@@ -103,10 +102,18 @@ fn of_recipe(
     let processor = vocabulary.processor.take();
     let additional = vocabulary.additional.take();
     let charsmap = vocabulary.charsmap.take();
-    let mut inner = tokenizers::Tokenizer::new(model(recipe, vocabulary, &roles, options.unk_id)?);
-    inner.with_normalizer(parts::normalizer(recipe.normalizer, options, charsmap.as_ref())?)?;
-    inner.with_pre_tokenizer(parts::pre_tokenizer(recipe.pre_tokenizer, options)?);
-    inner.with_decoder(Some(parts::decoder(&recipe.decoder, options)?));
+    let mut inner = match vocabulary.ranks.take() {
+        Some(ranks) => ranks.tokenizer(settings)?,
+        None => {
+            let mut inner = tokenizers::Tokenizer::new(model(recipe, vocabulary, &roles, options.unk_id)?);
+            inner.with_normalizer(parts::normalizer(recipe.normalizer, options, charsmap.as_ref())?)?;
+            inner.with_pre_tokenizer(parts::pre_tokenizer(recipe.pre_tokenizer, options)?);
+            inner.with_decoder(Some(parts::decoder(&recipe.decoder, options)?));
+            inner
+        }
+    };
+    let processor = processor.or_else(|| inner.get_post_processor().cloned());
+    inner.with_post_processor(None::<PostProcessorWrapper>);
     roles.extend(settings.own_roles.iter().cloned());
     let extra = extra(recipe, settings, additional)?;
     add_tokens(&mut inner, settings, &roles, &extra)?;

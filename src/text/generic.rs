@@ -15,6 +15,7 @@ use super::process::Roles;
 use super::recipe::{AS_STORED, Process};
 use super::sentencepiece::PieceModel;
 use super::settings::{Given, ROLES, Settings, StoredToken};
+use super::tiktoken::Ranks;
 use super::tokenizer::Side;
 use super::vocabulary::Vocabulary;
 
@@ -57,6 +58,11 @@ pub(super) fn of_pieces(stored: &PieceModel, settings: &Settings) -> Result<Buil
     }
     inner.with_decoder(Some(DecoderSequence::new(steps)));
     finish(inner, &trainer.roles(), vocabulary.additional, settings)
+}
+
+/// The tokenizer of a file of tiktoken.
+pub(super) fn of_ranks(ranks: &Ranks, settings: &Settings) -> Result<Built> {
+    finish(ranks.tokenizer(settings)?, &[], None, settings)
 }
 
 fn finish(

@@ -1,13 +1,6 @@
 //! SentencePiece models: the fields of their protobuf that a tokenizer is made of.
 
-use std::path::Path;
-
 use prost::Message;
-
-use crate::{Error, Result};
-
-/// The largest of the hub have 5 MB.
-const MOST_BYTES: u64 = 256 << 20;
 
 /// A model of SentencePiece.
 #[derive(Clone, PartialEq, Message)]
@@ -58,23 +51,13 @@ struct Normalizer {
 }
 
 impl PieceModel {
-    /// Reads a `.model` file.
-    ///
-    /// # Errors
-    /// [`Error::Io`], and [`Error::Tokenizer`] for a file that is too large, damaged or of another kind.
-    pub fn read(path: &Path) -> Result<Self> {
-        let wrong = |message: String| Error::Tokenizer(format!("{}: {message}", path.display()));
-        let size = std::fs::metadata(path).map_err(|error| Error::io(path, error))?.len();
-        if size > MOST_BYTES {
-            return Err(wrong(format!("has {size} bytes; a SentencePiece model has {MOST_BYTES} at most")));
+    /// Parses a file.
+    pub fn parse(file: &[u8]) -> Result<Self, String> {
+        let model = Self::decode(file).map_err(|error| error.to_string())?;
+        match model.pieces.is_empty() {
+            true => Err("it has no pieces".into()),
+            false => Ok(model),
         }
-        let bytes = std::fs::read(path).map_err(|error| Error::io(path, error))?;
-        let model =
-            Self::decode(bytes.as_slice()).map_err(|error| wrong(format!("no SentencePiece model: {error}")))?;
-        if model.pieces.is_empty() {
-            return Err(wrong("no SentencePiece model: it has no pieces".into()));
-        }
-        Ok(model)
     }
 
     pub fn trainer(&self) -> Trainer {

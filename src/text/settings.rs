@@ -16,7 +16,7 @@ pub(super) const ROLES: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
 /// The most extra tokens that a setting may ask for; T5 has 100, Pegasus 103.
-const MOST_EXTRA: usize = 100_000;
+pub(super) const MOST_EXTRA: usize = 100_000;
 
 /// Everything that changes ids or text.
 #[derive(Debug, Default)]

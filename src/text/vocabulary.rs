@@ -8,10 +8,12 @@ use tokenizers::models::bpe;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::{NormalizerWrapper, Precompiled};
 
+use super::reading::{self, wrong};
 use super::recipe::{Files, Model, Piece, Pieces};
 use super::sentencepiece::PieceModel;
 use super::settings::{Settings, StoredToken};
-use crate::{Error, Result};
+use super::tiktoken::Ranks;
+use crate::Result;
 
 /// What a recipe makes a tokenizer of.
 #[derive(Default)]
@@ -28,6 +30,8 @@ pub(super) struct Vocabulary {
     pub processor: Option<PostProcessorWrapper>,
     /// The special tokens that a SentencePiece model names.
     pub additional: Option<Vec<StoredToken>>,
+    /// A file of tiktoken: Python makes a tokenizer of it that takes the place of the class's own.
+    pub ranks: Option<Ranks>,
 }
 
 impl Vocabulary {
@@ -73,6 +77,11 @@ impl Vocabulary {
 
     /// Reads the files of a directory that has no `tokenizer.json`.
     pub fn of_files(directory: &Path, files: &Files, model: &Model, settings: &Settings) -> Result<Self> {
+        if let Some(path) = common_file(directory)
+            && let ModelFile::Ranks(ranks) = ModelFile::read(&path)?
+        {
+            return Ok(Self { ranks: Some(ranks), ..Self::default() });
+        }
         let needed: &[&str] = match files {
             Files::None => return Err(wrong(directory, "needs tokenizer.json, which is not there")),
             Files::Lines => &["vocab.txt"],
@@ -92,9 +101,13 @@ impl Vocabulary {
             Files::Merges => merges(&directory.join("vocab.json"), &directory.join("merges.txt")),
             Files::Pieces(file, pieces) => {
                 let path = piece_file(directory, file);
-                let stored = PieceModel::read(&path)?;
-                Self::of_pieces(&stored, pieces, !matches!(model, Model::Unigram(_)), settings)
-                    .map_err(|error| Error::Tokenizer(format!("{}: {error}", path.display())))
+                match ModelFile::read(&path)? {
+                    ModelFile::Ranks(ranks) => Ok(Self { ranks: Some(ranks), ..Self::default() }),
+                    ModelFile::Pieces(stored) => {
+                        Self::of_pieces(&stored, pieces, !matches!(model, Model::Unigram(_)), settings)
+                            .map_err(|error| wrong(&path, error))
+                    }
+                }
             }
         }
     }
@@ -142,10 +155,41 @@ impl Piece {
     }
 }
 
-/// The SentencePiece model of a directory: `tokenizer.model` before the class's own name for it.
+/// A `.model` file: of SentencePiece, or what is none and hence of tiktoken.
+pub(super) enum ModelFile {
+    Pieces(PieceModel),
+    Ranks(Ranks),
+}
+
+impl ModelFile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// As [`reading::bytes`], and for a file that is damaged or of another kind.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = reading::bytes(path)?;
+        let error = match PieceModel::parse(&bytes) {
+            _ if path.ends_with(RANKED) => String::new(),
+            Ok(model) => return Ok(Self::Pieces(model)),
+            Err(error) => format!("no SentencePiece model: {error}; "),
+        };
+        let ranks = Ranks::parse(&bytes);
+        ranks.map(Self::Ranks).map_err(|ranks| wrong(path, format!("{error}no file of tiktoken: {ranks}")))
+    }
+}
+
+/// The name that only files of tiktoken have.
+const RANKED: &str = "tiktoken.model";
+
+/// The `.model` file of a directory that any class takes.
+fn common_file(directory: &Path) -> Option<PathBuf> {
+    let paths = ["tokenizer.model", RANKED].map(|file| directory.join(file));
+    paths.into_iter().find(|path| path.is_file())
+}
+
+/// The `.model` file of a directory: a common one before the class's own.
 pub(super) fn piece_file(directory: &Path, file: &str) -> PathBuf {
-    let common = directory.join("tokenizer.model");
-    if common.is_file() { common } else { directory.join(file) }
+    common_file(directory).unwrap_or_else(|| directory.join(file))
 }
 
 /// Reads a character map.
@@ -154,7 +198,7 @@ pub(super) fn read_charsmap(bytes: &[u8]) -> Result<Precompiled, String> {
 }
 
 fn lines(path: &Path) -> Result<Vocabulary> {
-    let bytes = std::fs::read(path).map_err(|error| Error::io(path, error))?;
+    let bytes = reading::bytes(path)?;
     let ids = WordPiece::read_bytes(&bytes).map_err(|error| wrong(path, error))?;
     Ok(Vocabulary { ids, ..Vocabulary::default() })
 }
@@ -165,7 +209,7 @@ fn merges(tokens: &Path, merges: &Path) -> Result<Vocabulary> {
         .map(|(token, id)| Some((token.clone(), u32::try_from(id.as_u64()?).ok()?)))
         .collect::<Option<_>>()
         .ok_or_else(|| wrong(tokens, "not a map from tokens to ids"))?;
-    let text = std::fs::read_to_string(merges).map_err(|error| Error::io(merges, error))?;
+    let text = reading::text(merges)?;
     let pairs = text.lines().enumerate().filter(|(_, line)| !line.starts_with("#version") && !line.trim().is_empty());
     let pair = |(index, line): (usize, &str)| {
         let halves = line.split_once(' ').filter(|(_, right)| !right.contains(' '));
@@ -173,10 +217,6 @@ fn merges(tokens: &Path, merges: &Path) -> Result<Vocabulary> {
         Ok((left.to_owned(), right.to_owned()))
     };
     Ok(Vocabulary { ids, merges: pairs.map(pair).collect::<Result<_>>()?, ..Vocabulary::default() })
-}
-
-fn wrong(path: &Path, error: impl std::fmt::Display) -> Error {
-    Error::Tokenizer(format!("{}: {error}", path.display()))
 }
 
 fn scored(token: &Value) -> Option<(String, f64)> {
