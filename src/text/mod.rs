@@ -1,7 +1,9 @@
 //! Texts to tokens and back: the tokenizer of a checkpoint's directory, as Python's `AutoTokenizer` makes it.
 
 mod build;
+mod charsmap;
 pub mod chat;
+mod checks;
 mod class_table;
 mod classes;
 mod generic;

@@ -2,6 +2,8 @@
 
 use prost::Message;
 
+use super::checks;
+
 /// A model of SentencePiece.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct PieceModel {
@@ -54,10 +56,11 @@ impl PieceModel {
     /// Parses a file.
     pub fn parse(file: &[u8]) -> Result<Self, String> {
         let model = Self::decode(file).map_err(|error| error.to_string())?;
-        match model.pieces.is_empty() {
-            true => Err("it has no pieces".into()),
-            false => Ok(model),
+        if model.pieces.is_empty() {
+            return Err("it has no pieces".into());
         }
+        checks::pieces(model.pieces.iter().map(|piece| piece.content.as_str()))?;
+        Ok(model)
     }
 
     pub fn trainer(&self) -> Trainer {

@@ -1,6 +1,6 @@
 //! Files of tiktoken: a line for each token, its bytes in base64 and its rank.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -31,9 +31,13 @@ impl Ranks {
             let (token, rank) = pair(line).map_err(|error| format!("token {}: {error}", index + 1))?;
             ranks.insert(token, rank);
         }
-        match ranks.is_empty() {
-            true => Err("has no tokens".into()),
-            false => Ok(Self(ranks)),
+        if ranks.is_empty() {
+            return Err("has no tokens".into());
+        }
+        let mut known = HashSet::new();
+        match ranks.values().find(|rank| !known.insert(**rank)) {
+            Some(rank) => Err(format!("two tokens have the rank {rank}")),
+            None => Ok(Self(ranks)),
         }
     }
 
