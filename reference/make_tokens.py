@@ -1,9 +1,9 @@
 """Makes tests/data/tokenizers: small vocabularies, and what transformers makes of texts with them.
 
-    python reference/make_tokens.py --out tests/data/tokenizers [--train] [--show CASE TEXT]
+    python reference/make_tokens.py --out tests/data/tokenizers [--train] [--only FILE] [--show CASE TEXT]
 
-Besides requirements.lock it needs `sentencepiece` and `protobuf`. `--train` makes the vocabularies anew. `--show` prints what a case
-makes of the text of a number, where the test says that something differs.
+Besides requirements.lock it needs `sentencepiece`, `protobuf` and `tiktoken`. `--train` makes the vocabularies anew. `--only` writes one
+of the files of results. `--show` prints what a case makes of the text of a number, where the test says that something differs.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -19,10 +20,12 @@ from pathlib import Path
 import transformers
 from tokens import train
 from tokens.cases import CASES
+from tokens.ranked import RANKED, ranks
 from tokens.texts import texts
 from transformers import AutoTokenizer
 
 TEXTS = texts()
+FILES = {"expected": CASES, "ranked": RANKED}
 # Pairs by the numbers of their texts, and how they are cut: strategy, length, stride.
 PAIRS = [(index, (index * 7 + 3) % len(TEXTS)) for index in range(2, len(TEXTS), 9)]
 CUTS = [("longest_first", 12, 0), ("longest_first", 9, 2), ("only_first", 14, 3), ("only_second", 13, 1), ("longest_first", 6, 0), ("do_not_truncate", 5, 0)]
@@ -157,11 +160,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--train", action="store_true")
+    parser.add_argument("--only", choices=FILES)
     parser.add_argument("--show", nargs=2, metavar=("CASE", "TEXT"))
     options = parser.parse_args()
     transformers.logging.set_verbosity_error()
+    # tiktoken keeps what it has read, by the path alone.
+    os.environ["TIKTOKEN_CACHE_DIR"] = ""
     if options.show:
-        case = next(case for case in CASES if case["name"] == options.show[0])
+        case = next(case for cases in FILES.values() for case in cases if case["name"] == options.show[0])
         with tempfile.TemporaryDirectory() as folder:
             assemble(case, options.out, Path(folder))
             tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -171,14 +177,20 @@ def main() -> None:
     if options.train:
         train.train(options.out)
         train.saved_json(options.out, options.out / "bytes-json")
-    cases = [made(case, options.out) for case in CASES]
+        ranks(options.out / "bytes", options.out / "ranks")
+    for name in [options.only] if options.only else FILES:
+        write(options.out / f"{name}.json.gz", [made(case, options.out) for case in FILES[name]])
+
+
+def write(path: Path, cases: list[dict]) -> None:
+    """Writes what is expected of some cases."""
     # Ids of a text by all tokenizers side by side compress best.
     ids = [[case["ids"][index] for case in cases] for index in range(len(TEXTS))]
     for case in cases:
         del case["ids"]
     expected = {"transformers": transformers.__version__, "texts": TEXTS, "pairs": PAIRS, "cuts": CUTS, "cases": cases, "ids": ids}
     content = json.dumps(expected, ensure_ascii=False, separators=(",", ":")).encode()
-    (options.out / "expected.json.gz").write_bytes(gzip.compress(content, 9, mtime=0))
+    path.write_bytes(gzip.compress(content, 9, mtime=0))
 
 
 if __name__ == "__main__":

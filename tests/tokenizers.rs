@@ -52,9 +52,9 @@ fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tokenizers")
 }
 
-fn expected() -> Expected {
+fn expected(file: &str) -> Expected {
     let mut json = String::new();
-    let file = fs::File::open(data().join("expected.json.gz")).unwrap();
+    let file = fs::File::open(data().join(file)).unwrap();
     flate2::read::GzDecoder::new(file).read_to_string(&mut json).unwrap();
     serde_json::from_str(&json).unwrap()
 }
@@ -216,8 +216,17 @@ fn differences(case: &Case, place: usize, expected: &Expected) -> Vec<String> {
 
 #[test]
 fn tokenizers_of_all_kinds_give_what_python_gives() {
-    let expected = &expected();
+    let expected = expected("expected.json.gz");
     assert!(expected.texts.len() >= 200 && expected.cases.len() >= 40);
+    compare(&expected);
+}
+
+#[test]
+fn tokenizers_of_ranked_bytes_give_what_python_gives() {
+    compare(&expected("ranked.json.gz"));
+}
+
+fn compare(expected: &Expected) {
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get());
     let wrong: Vec<String> = std::thread::scope(|scope| {
         let check = |from: usize| {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokenizers::AddedToken;
 use tokenizers::PostProcessorWrapper;
 use tokenizers::models::ModelWrapper;
@@ -13,13 +13,13 @@ use tokenizers::models::wordpiece::WordPiece;
 
 use super::classes::{Class, Evidence};
 use super::process::Roles;
+use super::reading::{self, wrong};
 use super::recipe::{Bpe, Decode, Extra, Found, Model, Recipe, Unknown};
-use super::sentencepiece::PieceModel;
 use super::settings::{Given, ROLES, Settings, StoredToken};
 use super::tokenizer::Side;
-use super::vocabulary::{Vocabulary, piece_file};
+use super::vocabulary::{ModelFile, Vocabulary, piece_file};
 use super::{SpecialToken, SpecialTokens};
-use super::{generic, parts};
+use super::{checks, generic, parts};
 use crate::json::read_optional;
 use crate::weights::config_file;
 use crate::{Error, Result};
@@ -40,47 +40,85 @@ pub(super) struct Built {
 /// Makes the tokenizer of `directory`.
 pub(super) fn build(directory: &Path) -> Result<Built> {
     let path = directory.join("tokenizer.json");
-    let text = match std::fs::read_to_string(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        text => Some(text.map_err(|error| Error::io(&path, error))?),
+    let text = match reading::text(&path) {
+        Err(Error::Io { cause, .. }) if cause.kind() == std::io::ErrorKind::NotFound => None,
+        text => Some(text?),
     };
     let json: Option<Map<String, Value>> = match &text {
-        Some(text) => Some(serde_json::from_str(text).map_err(|error| damaged(&path, error))?),
+        Some(text) => Some(serde_json::from_str(text).map_err(|error| wrong(&path, error))?),
         None => None,
     };
+    if let Some(json) = &json {
+        checks::json(json).map_err(|error| wrong(&path, error))?;
+    }
     let settings = Settings::read(directory, json.as_ref())?;
     let config: Map<String, Value> = read_optional(&config_file(directory))?.unwrap_or_default();
-    let field = |name: &str| config.get(name).and_then(Value::as_str);
+    let field = |name: &str| match config.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.as_str())),
+        Some(_) => Err(wrong(&directory.join("config.json"), format!("`{name}` is not a string"))),
+    };
+    let of_config = field("tokenizer_class")?;
     let evidence = Evidence {
-        declared: settings.options.tokenizer_class.as_deref().or_else(|| field("tokenizer_class")),
-        model_type: field("model_type"),
+        declared: settings.options.tokenizer_class.as_deref().or(of_config),
+        model_type: field("model_type")?,
         is_byte_level: text.as_ref().is_some_and(|text| text.contains("\"ByteLevel\"")),
     };
     match (evidence.class(), json) {
         (Class::Built(recipe), json) => {
             let vocabulary = match &json {
-                Some(json) => Vocabulary::of_json(json, &recipe.model).map_err(|error| damaged(&path, error))?,
+                Some(json) => {
+                    let rest = rest(json).map_err(|error| wrong(&path, error))?;
+                    generic::checked(&rest).map_err(|error| wrong(&path, error))?;
+                    Vocabulary::of_json(json, &recipe.model).map_err(|error| wrong(&path, error))?
+                }
                 None => Vocabulary::of_files(directory, &recipe.files, &recipe.model, &settings)?,
             };
-            of_recipe(recipe, vocabulary, json.as_ref(), &settings).map_err(|error| damaged(directory, error))
+            let place = if json.is_some() { &path } else { directory };
+            of_recipe(recipe, vocabulary, json.as_ref(), &settings).map_err(|error| wrong(place, error))
         }
         (Class::Generic, Some(_)) => {
-            let inner = text.unwrap_or_default().parse().map_err(|error: tokenizers::Error| damaged(&path, error))?;
-            generic::of_json(inner, &settings).map_err(|error| damaged(&path, error))
+            let inner = text.unwrap_or_default().parse().map_err(|error: tokenizers::Error| wrong(&path, error))?;
+            generic::of_json(inner, &settings).map_err(|error| wrong(&path, error))
         }
         (Class::Generic, None) => {
             let path = piece_file(directory, "tokenizer.model");
             if !path.is_file() {
                 return Err(Error::Tokenizer(no_vocabulary(directory, &evidence)));
             }
-            let model = PieceModel::read(&path)?;
-            generic::of_pieces(&model, &settings).map_err(|error| damaged(&path, error))
+            let made = match ModelFile::read(&path)? {
+                ModelFile::Pieces(model) => generic::of_pieces(&model, &settings),
+                ModelFile::Ranks(ranks) => generic::of_ranks(&ranks, &settings),
+            };
+            made.map_err(|error| wrong(&path, error))
         }
     }
 }
 
-fn damaged(path: &Path, error: impl std::fmt::Display) -> Error {
-    Error::Tokenizer(format!("{}: {error}", path.display()))
+/// What a `tokenizer.json` says besides the vocabulary: of all of it only a part is used, but Python refuses the rest too
+/// where it is damaged.
+fn rest(json: &Map<String, Value>) -> tokenizers::Result<tokenizers::Tokenizer> {
+    let Some(Value::Object(model)) = json.get("model") else { return serde_json::to_string(json)?.parse() };
+    let vocab = match model.get("type").and_then(Value::as_str) {
+        Some("BPE" | "WordPiece" | "WordLevel") => json!({}),
+        Some("Unigram") => json!([["", 0]]),
+        // Without a type it is the fields that tell.
+        _ => return serde_json::to_string(json)?.parse(),
+    };
+    let without = |fields: &Map<String, Value>, names: &[&str]| -> Map<String, Value> {
+        let kept = fields.iter().filter(|(field, _)| !names.contains(&field.as_str()));
+        kept.map(|(field, value)| (field.clone(), value.clone())).collect()
+    };
+    let mut least = without(model, &["vocab", "merges"]);
+    let pieces = model.get("vocab").and_then(Value::as_array).map_or(0, Vec::len);
+    let is_piece = |place: &Value| place.as_u64().is_some_and(|place| place < pieces as u64);
+    if least.get("unk_id").is_some_and(is_piece) {
+        least.insert("unk_id".into(), json!(0));
+    }
+    least.extend([("vocab".into(), vocab), ("merges".into(), json!([]))]);
+    let mut rest = without(json, &["added_tokens", "model"]);
+    rest.insert("model".into(), Value::Object(least));
+    serde_json::to_string(&rest)?.parse()
 }
 
 fn no_vocabulary(directory: &Path, evidence: &Evidence) -> String {
@@ -89,7 +127,7 @@ fn no_vocabulary(directory: &Path, evidence: &Evidence) -> String {
         (None, Some(model_type)) => format!("the model type `{model_type}`"),
         (None, None) => "a directory that names neither a class nor a model type".into(),
     };
-    format!("{}: {whose} needs tokenizer.json or tokenizer.model; there is neither", directory.display())
+    format!("{}: {whose} needs tokenizer.json, tokenizer.model or tiktoken.model; there is none", directory.display())
 }
 
 /// The tokenizer of a class that makes it from a vocabulary.
@@ -104,10 +142,18 @@ fn of_recipe(
     let processor = vocabulary.processor.take();
     let additional = vocabulary.additional.take();
     let charsmap = vocabulary.charsmap.take();
-    let mut inner = tokenizers::Tokenizer::new(model(recipe, vocabulary, &roles, options.unk_id)?);
-    inner.with_normalizer(parts::normalizer(recipe.normalizer, options, charsmap.as_ref())?)?;
-    inner.with_pre_tokenizer(parts::pre_tokenizer(recipe.pre_tokenizer, options)?);
-    inner.with_decoder(Some(parts::decoder(&recipe.decoder, options)?));
+    let mut inner = match vocabulary.ranks.take() {
+        Some(ranks) => ranks.tokenizer(settings)?,
+        None => {
+            let mut inner = tokenizers::Tokenizer::new(model(recipe, vocabulary, &roles, options.unk_id)?);
+            inner.with_normalizer(parts::normalizer(recipe.normalizer, options, charsmap.as_ref())?)?;
+            inner.with_pre_tokenizer(parts::pre_tokenizer(recipe.pre_tokenizer, options)?);
+            inner.with_decoder(Some(parts::decoder(&recipe.decoder, options)?));
+            inner
+        }
+    };
+    let processor = processor.or_else(|| inner.get_post_processor().cloned());
+    inner.with_post_processor(None::<PostProcessorWrapper>);
     roles.extend(settings.own_roles.iter().cloned());
     let extra = extra(recipe, settings, additional)?;
     add_tokens(&mut inner, settings, &roles, &extra)?;
@@ -192,6 +238,8 @@ fn model(
 }
 
 fn byte_pairs(switches: &Bpe, vocabulary: Vocabulary, unknown: Option<String>) -> tokenizers::Result<BPE> {
+    let pairs = vocabulary.merges.iter().map(|(left, right)| (left.as_str(), right.as_str()));
+    checks::merges(pairs, "", |token| vocabulary.ids.contains_key(token))?;
     let mut builder = BPE::builder()
         .vocab_and_merges(vocabulary.ids, vocabulary.merges)
         .fuse_unk(switches.fuse_unknown)
@@ -231,6 +279,7 @@ fn extra(recipe: &Recipe, settings: &Settings, stored: Option<Vec<StoredToken>>)
         Extra::Sentinels => {
             let mut all = given.unwrap_or_default();
             let named = all.iter().filter(|token| token.content().contains("<extra_id_")).count();
+            settings.check_extra()?;
             match (named, settings.extra_ids()) {
                 (0, count) => all.extend((0..count).map(|id| plain(&format!("<extra_id_{id}>")))),
                 (named, count) if count > 0 && named != count => {
@@ -241,6 +290,7 @@ fn extra(recipe: &Recipe, settings: &Settings, stored: Option<Vec<StoredToken>>)
             all
         }
         Extra::Unknowns => {
+            settings.check_extra()?;
             let sentence = settings.named("mask_token_sent").unwrap_or("<mask_1>");
             let is_given = given.iter().flatten().any(|token| token.content() == sentence);
             let mask = (!is_given).then(|| plain(sentence));

@@ -11,16 +11,33 @@ use tokenizers::normalizers::{NormalizerWrapper, Replace, Sequence};
 use tokenizers::{PaddingDirection, PostProcessorWrapper, Result, TruncationDirection};
 
 use super::build::{Built, add_tokens, special_tokens};
+use super::checks;
 use super::process::Roles;
 use super::recipe::{AS_STORED, Process};
 use super::sentencepiece::PieceModel;
 use super::settings::{Given, ROLES, Settings, StoredToken};
+use super::tiktoken::Ranks;
 use super::tokenizer::Side;
 use super::vocabulary::Vocabulary;
 
 /// The tokenizer of a `tokenizer.json`, with what the settings change about it.
 pub(super) fn of_json(inner: tokenizers::Tokenizer, settings: &Settings) -> Result<Built> {
+    checked(&inner)?;
     finish(inner, &[], None, settings)
+}
+
+/// Refuses what Python refuses of a `tokenizer.json` that is parsed, and what no text can pass.
+pub(super) fn checked(inner: &tokenizers::Tokenizer) -> Result<()> {
+    inner
+        .get_post_processor()
+        .map_or(Ok(()), checks::processor)
+        .map_err(|error| format!("`post_processor`: {error}"))?;
+    let mut cutting = tokenizers::Tokenizer::new(ModelWrapper::from(BPE::default()));
+    cutting.with_post_processor(inner.get_post_processor().cloned());
+    cutting
+        .with_truncation(inner.get_truncation().cloned())
+        .map(|_| ())
+        .map_err(|error| format!("`truncation`: {error}").into())
 }
 
 /// The tokenizer of a SentencePiece model.
@@ -28,7 +45,11 @@ pub(super) fn of_pieces(stored: &PieceModel, settings: &Settings) -> Result<Buil
     let trainer = stored.trainer();
     let vocabulary = Vocabulary::of_pieces(stored, &AS_STORED, !trainer.is_unigram(), settings)?;
     let model: ModelWrapper = if trainer.is_unigram() {
-        Unigram::from(vocabulary.scored, vocabulary.unk_id, trainer.byte_fallback)?.into()
+        if let Some((piece, score)) = vocabulary.scored.iter().find(|(_, score)| !score.is_finite()) {
+            return Err(format!("`{piece}` has the score {score}").into());
+        }
+        let unknown = vocabulary.unk_id.ok_or("the unknown piece has an id below 0")?;
+        Unigram::from(vocabulary.scored, Some(unknown), trainer.byte_fallback)?.into()
     } else {
         let mut ids = vocabulary.ids;
         for (id, token) in &settings.added {
@@ -57,6 +78,11 @@ pub(super) fn of_pieces(stored: &PieceModel, settings: &Settings) -> Result<Buil
     }
     inner.with_decoder(Some(DecoderSequence::new(steps)));
     finish(inner, &trainer.roles(), vocabulary.additional, settings)
+}
+
+/// The tokenizer of a file of tiktoken.
+pub(super) fn of_ranks(ranks: &Ranks, settings: &Settings) -> Result<Built> {
+    finish(ranks.tokenizer(settings)?, &[], None, settings)
 }
 
 fn finish(

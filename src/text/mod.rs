@@ -1,7 +1,9 @@
 //! Texts to tokens and back: the tokenizer of a checkpoint's directory, as Python's `AutoTokenizer` makes it.
 
 mod build;
+mod charsmap;
 pub mod chat;
+mod checks;
 mod class_table;
 mod classes;
 mod generic;
@@ -9,11 +11,13 @@ mod languages;
 mod parts;
 mod piece_recipes;
 mod process;
+mod reading;
 mod recipe;
 mod sentencepiece;
 mod settings;
 mod special;
 mod streamer;
+mod tiktoken;
 mod tokenizer;
 mod truncation;
 mod vocabulary;

@@ -1,13 +1,8 @@
 //! SentencePiece models: the fields of their protobuf that a tokenizer is made of.
 
-use std::path::Path;
-
 use prost::Message;
 
-use crate::{Error, Result};
-
-/// The largest of the hub have 5 MB.
-const MOST_BYTES: u64 = 256 << 20;
+use super::checks;
 
 /// A model of SentencePiece.
 #[derive(Clone, PartialEq, Message)]
@@ -58,22 +53,13 @@ struct Normalizer {
 }
 
 impl PieceModel {
-    /// Reads a `.model` file.
-    ///
-    /// # Errors
-    /// [`Error::Io`], and [`Error::Tokenizer`] for a file that is too large, damaged or of another kind.
-    pub fn read(path: &Path) -> Result<Self> {
-        let wrong = |message: String| Error::Tokenizer(format!("{}: {message}", path.display()));
-        let size = std::fs::metadata(path).map_err(|error| Error::io(path, error))?.len();
-        if size > MOST_BYTES {
-            return Err(wrong(format!("has {size} bytes; a SentencePiece model has {MOST_BYTES} at most")));
-        }
-        let bytes = std::fs::read(path).map_err(|error| Error::io(path, error))?;
-        let model =
-            Self::decode(bytes.as_slice()).map_err(|error| wrong(format!("no SentencePiece model: {error}")))?;
+    /// Parses a file.
+    pub fn parse(file: &[u8]) -> Result<Self, String> {
+        let model = Self::decode(file).map_err(|error| error.to_string())?;
         if model.pieces.is_empty() {
-            return Err(wrong("no SentencePiece model: it has no pieces".into()));
+            return Err("it has no pieces".into());
         }
+        checks::pieces(model.pieces.iter().map(|piece| piece.content.as_str()))?;
         Ok(model)
     }
 

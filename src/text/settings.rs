@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
+use super::reading;
 use super::tokenizer::Side;
 use crate::json::read_optional;
 use crate::{Error, Result};
@@ -16,7 +17,9 @@ pub(super) const ROLES: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
 /// The most extra tokens that a setting may ask for; T5 has 100, Pegasus 103.
-const MOST_EXTRA: usize = 100_000;
+pub(super) const MOST_EXTRA: usize = 100_000;
+
+const NO_TOKENS: &str = "neither a list of tokens nor a map to tokens";
 
 /// Everything that changes ids or text.
 #[derive(Debug, Default)]
@@ -123,15 +126,23 @@ impl Given {
     }
 }
 
+/// Special tokens of a list; [`None`] where one is none.
+fn given_tokens(list: &[Value]) -> Option<Vec<Given>> {
+    list.iter().map(Given::of).collect()
+}
+
 fn stored_token(value: &Value) -> Option<StoredToken> {
     value.get("content")?;
+    if value.get("normalized").is_some_and(Value::is_null) {
+        return None;
+    }
     StoredToken::deserialize(value).ok()
 }
 
-/// The added tokens of a parsed `tokenizer.json`, by id.
-fn added_tokens_of(json: &Map<String, Value>) -> BTreeMap<u32, StoredToken> {
-    let tokens = json.get("added_tokens").and_then(Value::as_array).into_iter().flatten();
-    tokens.filter_map(|token| Some((u32::try_from(token.get("id")?.as_u64()?).ok()?, stored_token(token)?))).collect()
+/// The added tokens of a parsed `tokenizer.json`, by id; [`None`] where there is none or one is none.
+fn added_tokens_of(json: &Map<String, Value>) -> Option<BTreeMap<u32, StoredToken>> {
+    let token = |token: &Value| Some((u32::try_from(token.get("id")?.as_u64()?).ok()?, stored_token(token)?));
+    json.get("added_tokens")?.as_array()?.iter().map(token).collect()
 }
 
 impl Settings {
@@ -147,7 +158,16 @@ impl Settings {
         let wrong =
             |field: &str, message: &str| Error::Json { path: path.clone(), message: format!("`{field}`: {message}") };
         let mut settings = Self::default();
-        settings.take_lists(&mut fields);
+        settings.take_lists(&mut fields).map_err(|field| wrong(field, NO_TOKENS))?;
+        let is_marked = |value: &Value| value.get("__type").is_some_and(|kind| kind == "AddedToken");
+        if let Some(role) =
+            ROLES.iter().find(|role| fields.get(**role).is_some_and(|value| value.is_object() && !is_marked(value)))
+        {
+            return Err(wrong(role, "a map that is not marked as an `AddedToken`"));
+        }
+        if fields.get("padding_side").is_some_and(Value::is_null) {
+            return Err(wrong("padding_side", "neither `left` nor `right`"));
+        }
         match fields.get("added_tokens_decoder") {
             Some(Value::Object(tokens)) => {
                 for (id, token) in tokens {
@@ -159,13 +179,13 @@ impl Settings {
             Some(_) => return Err(wrong("added_tokens_decoder", "not a map from ids to tokens")),
             None => settings.read_older(directory, &mut fields, json)?,
         }
-        settings.take_roles(&fields);
+        settings.take_roles(&fields).map_err(|field| wrong(field, "not a token"))?;
         settings.options = crate::json::deserialize(&path, Value::Object(fields))?;
         Ok(settings)
     }
 
     /// Takes the special tokens without a role.
-    fn take_lists(&mut self, fields: &mut Map<String, Value>) {
+    fn take_lists(&mut self, fields: &mut Map<String, Value>) -> Result<(), &'static str> {
         let is_empty = |value: Option<&Value>| match value {
             None | Some(Value::Null) => true,
             Some(Value::Array(list)) => list.is_empty(),
@@ -177,16 +197,19 @@ impl Settings {
         {
             fields.insert("extra_special_tokens".into(), tokens);
         }
-        match fields.remove("extra_special_tokens") {
-            Some(Value::Object(named)) => self.own_roles = own_roles(&named),
-            Some(Value::Array(list)) => self.extra = Some(list.iter().filter_map(Given::of).collect()),
-            _ => {}
+        let field = "extra_special_tokens";
+        match fields.remove(field) {
+            Some(Value::Object(named)) => self.own_roles = own_roles(&named).ok_or(field)?,
+            Some(Value::Array(list)) => self.extra = Some(given_tokens(&list).ok_or(field)?),
+            None | Some(Value::Null) => {}
+            Some(_) => return Err(field),
         }
         let of_model = fields.iter().filter(|(field, value)| {
             field.ends_with("_token") && value.is_string() && !ROLES.contains(&field.as_str())
         });
         let of_model: Map<_, _> = of_model.map(|(field, value)| (field.clone(), value.clone())).collect();
-        self.own_roles.splice(0..0, own_roles(&of_model));
+        self.own_roles.splice(0..0, own_roles(&of_model).unwrap_or_default());
+        Ok(())
     }
 
     /// Files of versions that kept added tokens apart.
@@ -196,21 +219,29 @@ impl Settings {
         fields: &mut Map<String, Value>,
         json: Option<&Map<String, Value>>,
     ) -> Result<()> {
-        let map: Option<Map<String, Value>> = read_optional(&directory.join("special_tokens_map.json"))?;
+        let path = directory.join("special_tokens_map.json");
+        let map: Option<Map<String, Value>> = read_optional(&path)?;
+        let wrong = |field: &str, what: &str| Error::Json { path: path.clone(), message: format!("`{field}`: {what}") };
         for (field, value) in map.into_iter().flatten() {
             match (field.as_str(), &value) {
                 ("additional_special_tokens", Value::Array(list)) => {
-                    self.additional = Some(list.iter().filter_map(Given::of).collect());
+                    self.additional = Some(given_tokens(list).ok_or_else(|| wrong(&field, NO_TOKENS))?);
                 }
                 ("extra_special_tokens", Value::Array(list)) => {
                     let extra = self.extra.get_or_insert_default();
-                    for token in list.iter().filter_map(Given::of) {
+                    for token in given_tokens(list).ok_or_else(|| wrong(&field, NO_TOKENS))? {
                         if !extra.iter().any(|known| known.content() == token.content()) {
                             extra.push(token);
                         }
                     }
                 }
-                ("extra_special_tokens", Value::Object(named)) => self.own_roles.extend(own_roles(named)),
+                ("extra_special_tokens", Value::Object(named)) => {
+                    self.own_roles.extend(own_roles(named).ok_or_else(|| wrong(&field, NO_TOKENS))?);
+                }
+                ("additional_special_tokens" | "extra_special_tokens", _) => return Err(wrong(&field, NO_TOKENS)),
+                (role, value) if ROLES.contains(&role) && !value.is_null() && Given::of(value).is_none() => {
+                    return Err(wrong(role, "not a token"));
+                }
                 (_, Value::Object(_)) => {
                     let mut value = value;
                     value["special"] = true.into();
@@ -231,22 +262,31 @@ impl Settings {
                 (id, StoredToken { content: token, special: is_special, ..StoredToken::default() })
             }));
         }
-        self.added.extend(json.map(added_tokens_of).unwrap_or_default());
+        if let Some(json) = json {
+            let added = added_tokens_of(json);
+            let message = "`added_tokens` is not a list of tokens with ids";
+            self.added.extend(added.ok_or_else(|| reading::wrong(&directory.join("tokenizer.json"), message))?);
+        }
         Ok(())
     }
 
     /// Takes the tokens with a role: as the added token of that content, where there is one.
-    fn take_roles(&mut self, fields: &Map<String, Value>) {
+    fn take_roles(&mut self, fields: &Map<String, Value>) -> Result<(), &'static str> {
         let by_content: BTreeMap<_, _> = self.added.values().map(|token| (token.content.as_str(), token)).collect();
         for role in ROLES {
             let Some(value) = fields.get(role) else { continue };
-            let given = Given::of(value).map(|given| match by_content.get(given.content()) {
+            let given = Given::of(value);
+            if given.is_none() && !value.is_null() {
+                return Err(role);
+            }
+            let given = given.map(|given| match by_content.get(given.content()) {
                 Some(token) => Given::Full((*token).clone()),
                 None => given,
             });
             self.roles.insert(role, given);
         }
         self.mask_token_sent = fields.get("mask_token_sent").and_then(Value::as_str).map(str::to_owned);
+        Ok(())
     }
 
     /// What the directory says that a token with a role is, or `mask_token_sent`.
@@ -261,6 +301,15 @@ impl Settings {
     pub fn max_length(&self) -> usize {
         let length = self.options.model_max_length.or(self.options.max_len);
         length.filter(|length| *length < 1e9).map_or(usize::MAX, |length| length as usize)
+    }
+
+    /// Refuses numbers of extra tokens that no tokenizer has.
+    pub fn check_extra(&self) -> Result<(), String> {
+        let all = [("extra_ids", self.options.extra_ids), ("offset", self.options.offset)];
+        match all.into_iter().find(|(_, count)| count.is_some_and(|count| count > MOST_EXTRA)) {
+            Some((field, _)) => Err(format!("`{field}` is larger than {MOST_EXTRA}")),
+            None => Ok(()),
+        }
     }
 
     /// How many `<extra_id_…>` T5 has.
@@ -281,6 +330,6 @@ impl Settings {
     }
 }
 
-fn own_roles(fields: &Map<String, Value>) -> Vec<(String, Given)> {
-    fields.iter().filter_map(|(field, token)| Some((field.clone(), Given::of(token)?))).collect()
+fn own_roles(fields: &Map<String, Value>) -> Option<Vec<(String, Given)>> {
+    fields.iter().map(|(field, token)| Some((field.clone(), Given::of(token)?))).collect()
 }

@@ -8,6 +8,7 @@ use tokenizers::{
 };
 
 use super::build::{Built, build};
+use super::reading::wrong;
 use super::{SpecialTokens, Strategy, Truncation};
 use crate::error::catch;
 use crate::{Error, Inputs, Result};
@@ -50,6 +51,10 @@ impl Tokenizer {
         let max = usize::MAX;
         Self { inner, processor, special, padding_side, truncation_side, max_length: max, clean_up, suffix }
             .with_max_length(max_length)
+            .map_err(|error| match error {
+                Error::Tokenizer(message) => wrong(&directory.join("tokenizer_config.json"), message),
+                error => error,
+            })
     }
 
     /// Cuts texts to `max_length` tokens, special ones included, whatever `tokenizer_config.json` allows.

@@ -8,10 +8,13 @@ use tokenizers::models::bpe;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::{NormalizerWrapper, Precompiled};
 
+use super::reading::{self, LARGEST_ID, wrong};
 use super::recipe::{Files, Model, Piece, Pieces};
 use super::sentencepiece::PieceModel;
 use super::settings::{Settings, StoredToken};
-use crate::{Error, Result};
+use super::tiktoken::Ranks;
+use super::{charsmap, checks};
+use crate::Result;
 
 /// What a recipe makes a tokenizer of.
 #[derive(Default)]
@@ -28,6 +31,8 @@ pub(super) struct Vocabulary {
     pub processor: Option<PostProcessorWrapper>,
     /// The special tokens that a SentencePiece model names.
     pub additional: Option<Vec<StoredToken>>,
+    /// A file of tiktoken: Python makes a tokenizer of it that takes the place of the class's own.
+    pub ranks: Option<Ranks>,
 }
 
 impl Vocabulary {
@@ -35,7 +40,7 @@ impl Vocabulary {
     pub fn of_json(json: &Map<String, Value>, model: &Model) -> Result<Self, String> {
         let stored = json.get("model").and_then(Value::as_object).ok_or("`model` is missing")?;
         let mut vocabulary = Self {
-            charsmap: json.get("normalizer").map(charsmap).transpose()?.flatten(),
+            charsmap: json.get("normalizer").map(stored_charsmap).transpose()?.flatten(),
             processor: match json.get("post_processor") {
                 None | Some(Value::Null) => None,
                 Some(processor) => Some(parsed(processor).map_err(|error| format!("`post_processor`: {error}"))?),
@@ -66,6 +71,8 @@ impl Vocabulary {
         }
         if let (Model::Bpe(_), Some(merges)) = (model, stored.get("merges")) {
             let merges = merges.as_array().ok_or("`model.merges` is not a list")?;
+            let owned = |(left, right): (&str, &str)| (left.to_owned(), right.to_owned());
+            let merge = |merge| checks::pair(merge).map(owned);
             vocabulary.merges = merges.iter().map(merge).collect::<Option<_>>().ok_or("`model.merges` has no pairs")?;
         }
         Ok(vocabulary)
@@ -73,6 +80,11 @@ impl Vocabulary {
 
     /// Reads the files of a directory that has no `tokenizer.json`.
     pub fn of_files(directory: &Path, files: &Files, model: &Model, settings: &Settings) -> Result<Self> {
+        if let Some(path) = common_file(directory)
+            && let ModelFile::Ranks(ranks) = ModelFile::read(&path)?
+        {
+            return Ok(Self { ranks: Some(ranks), ..Self::default() });
+        }
         let needed: &[&str] = match files {
             Files::None => return Err(wrong(directory, "needs tokenizer.json, which is not there")),
             Files::Lines => &["vocab.txt"],
@@ -92,9 +104,13 @@ impl Vocabulary {
             Files::Merges => merges(&directory.join("vocab.json"), &directory.join("merges.txt")),
             Files::Pieces(file, pieces) => {
                 let path = piece_file(directory, file);
-                let stored = PieceModel::read(&path)?;
-                Self::of_pieces(&stored, pieces, !matches!(model, Model::Unigram(_)), settings)
-                    .map_err(|error| Error::Tokenizer(format!("{}: {error}", path.display())))
+                match ModelFile::read(&path)? {
+                    ModelFile::Ranks(ranks) => Ok(Self { ranks: Some(ranks), ..Self::default() }),
+                    ModelFile::Pieces(stored) => {
+                        Self::of_pieces(&stored, pieces, !matches!(model, Model::Unigram(_)), settings)
+                            .map_err(|error| wrong(&path, error))
+                    }
+                }
             }
         }
     }
@@ -104,7 +120,7 @@ impl Vocabulary {
         let own = stored.pieces.iter().map(|piece| (piece.content.clone(), f64::from(piece.score)));
         let mut vocabulary = Self {
             unk_id: usize::try_from(stored.trainer().unk_id).ok(),
-            charsmap: stored.charsmap().map(read_charsmap).transpose()?,
+            charsmap: stored.charsmap().map(charsmap::read).transpose()?,
             additional: Some(
                 stored
                     .pieces
@@ -142,41 +158,69 @@ impl Piece {
     }
 }
 
-/// The SentencePiece model of a directory: `tokenizer.model` before the class's own name for it.
-pub(super) fn piece_file(directory: &Path, file: &str) -> PathBuf {
-    let common = directory.join("tokenizer.model");
-    if common.is_file() { common } else { directory.join(file) }
+/// A `.model` file: of SentencePiece, or what is none and hence of tiktoken.
+pub(super) enum ModelFile {
+    Pieces(PieceModel),
+    Ranks(Ranks),
 }
 
-/// Reads a character map.
-pub(super) fn read_charsmap(bytes: &[u8]) -> Result<Precompiled, String> {
-    Precompiled::from(bytes).map_err(|error| format!("the map of characters is damaged: {error}"))
+impl ModelFile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// As [`reading::bytes`], and for a file that is damaged or of another kind.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = reading::bytes(path)?;
+        let error = match PieceModel::parse(&bytes) {
+            _ if path.ends_with(RANKED) => String::new(),
+            Ok(model) => return Ok(Self::Pieces(model)),
+            Err(error) => format!("no SentencePiece model: {error}; "),
+        };
+        let ranks = Ranks::parse(&bytes);
+        ranks.map(Self::Ranks).map_err(|ranks| wrong(path, format!("{error}no file of tiktoken: {ranks}")))
+    }
+}
+
+/// The name that only files of tiktoken have.
+const RANKED: &str = "tiktoken.model";
+
+/// The `.model` file of a directory that any class takes.
+fn common_file(directory: &Path) -> Option<PathBuf> {
+    let paths = ["tokenizer.model", RANKED].map(|file| directory.join(file));
+    paths.into_iter().find(|path| path.is_file())
+}
+
+/// The `.model` file of a directory: a common one before the class's own.
+pub(super) fn piece_file(directory: &Path, file: &str) -> PathBuf {
+    common_file(directory).unwrap_or_else(|| directory.join(file))
 }
 
 fn lines(path: &Path) -> Result<Vocabulary> {
-    let bytes = std::fs::read(path).map_err(|error| Error::io(path, error))?;
+    let bytes = reading::bytes(path)?;
     let ids = WordPiece::read_bytes(&bytes).map_err(|error| wrong(path, error))?;
     Ok(Vocabulary { ids, ..Vocabulary::default() })
 }
 
 fn merges(tokens: &Path, merges: &Path) -> Result<Vocabulary> {
+    let id = |id: &Value| id.as_u64().and_then(|id| u32::try_from(id).ok()).filter(|id| *id <= LARGEST_ID);
     let ids: bpe::Vocab = crate::json::read::<Map<String, Value>>(tokens)?
         .iter()
-        .map(|(token, id)| Some((token.clone(), u32::try_from(id.as_u64()?).ok()?)))
-        .collect::<Option<_>>()
-        .ok_or_else(|| wrong(tokens, "not a map from tokens to ids"))?;
-    let text = std::fs::read_to_string(merges).map_err(|error| Error::io(merges, error))?;
-    let pairs = text.lines().enumerate().filter(|(_, line)| !line.starts_with("#version") && !line.trim().is_empty());
+        .map(|(token, value)| match id(value) {
+            Some(id) => Ok((token.clone(), id)),
+            None => Err(wrong(tokens, format!("`{token}`: {value} is not an id from 0 to {LARGEST_ID}"))),
+        })
+        .collect::<Result<_>>()?;
+    let text = reading::text(merges)?;
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.starts_with("#version"));
     let pair = |(index, line): (usize, &str)| {
         let halves = line.split_once(' ').filter(|(_, right)| !right.contains(' '));
         let (left, right) = halves.ok_or_else(|| wrong(merges, format!("line {}: not two tokens", index + 1)))?;
         Ok((left.to_owned(), right.to_owned()))
     };
-    Ok(Vocabulary { ids, merges: pairs.map(pair).collect::<Result<_>>()?, ..Vocabulary::default() })
-}
-
-fn wrong(path: &Path, error: impl std::fmt::Display) -> Error {
-    Error::Tokenizer(format!("{}: {error}", path.display()))
+    let pairs: bpe::Merges = lines.map(pair).collect::<Result<_>>()?;
+    let halves = pairs.iter().map(|(left, right)| (left.as_str(), right.as_str()));
+    checks::merges(halves, "", |token| ids.contains_key(token)).map_err(|error| wrong(merges, error))?;
+    Ok(Vocabulary { ids, merges: pairs, ..Vocabulary::default() })
 }
 
 fn scored(token: &Value) -> Option<(String, f64)> {
@@ -184,20 +228,8 @@ fn scored(token: &Value) -> Option<(String, f64)> {
     Some((content.as_str()?.to_owned(), score.as_f64()?))
 }
 
-fn merge(pair: &Value) -> Option<(String, String)> {
-    let (left, right) = match pair {
-        Value::String(pair) => pair.split_once(' ')?,
-        Value::Array(pair) => match pair.as_slice() {
-            [left, right] => (left.as_str()?, right.as_str()?),
-            _ => return None,
-        },
-        _ => return None,
-    };
-    Some((left.to_owned(), right.to_owned()))
-}
-
 /// The character map of a normaliser, alone or in a sequence.
-fn charsmap(normalizer: &Value) -> Result<Option<Precompiled>, String> {
+fn stored_charsmap(normalizer: &Value) -> Result<Option<Precompiled>, String> {
     let steps = match normalizer.get("normalizers").and_then(Value::as_array) {
         Some(steps) => steps.iter().collect(),
         None => vec![normalizer],

@@ -20,6 +20,9 @@ pub(super) struct Engine {
     bytes: usize,
 }
 
+/// The most levels of calls, loops and conditions in one another.
+const MOST_NESTED: usize = 300;
+
 /// What `raise_exception` was called with.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -33,6 +36,8 @@ impl Engine {
         environment.set_syntax(syntax.map_err(|error| explain(super::DEFAULT, steps, &error))?);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_fuel(Some(steps));
+        // A macro counts ten times. The limit of `minijinja` exhausts the stack of a thread of 2 MB.
+        environment.set_recursion_limit(MOST_NESTED);
         environment.set_unknown_method_callback(methods::call);
         environment.set_formatter(print);
         environment.set_loader(move |name| Ok(sources.get(name).map(|source| dialect::translate(source))));
