@@ -4,6 +4,8 @@
 mod hub;
 #[path = "hub/refusals.rs"]
 mod refusals;
+#[path = "hub/switches.rs"]
+mod switches;
 
 use std::collections::BTreeMap;
 use std::fs;
