@@ -1,5 +1,7 @@
 //! Checkpoints come from the hub, whole or not at all, whatever goes wrong on the way.
 
+#[path = "hub/cache.rs"]
+mod cache;
 #[path = "support/hub.rs"]
 mod hub;
 #[path = "hub/refusals.rs"]

@@ -113,6 +113,15 @@ pub enum HubError {
         /// The variable of the environment that says so; `None` where the caller does.
         switch: Option<&'static str>,
     },
+    /// The cache cannot be written: no rights, no room.
+    #[error("the cache {} cannot be written: {cause}; HF_HUB_CACHE names another folder", .cache.display())]
+    Cache {
+        /// The cache's folder.
+        cache: PathBuf,
+        /// What the system says.
+        #[source]
+        cause: std::io::Error,
+    },
     /// An answer that no hub gives: without what it has to say, or with names that lead out of the cache.
     #[error("{repo}: the hub's answer cannot be used: {message}")]
     Answer {
