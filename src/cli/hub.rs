@@ -24,6 +24,9 @@ pub struct HubArguments {
     /// Use what is in the cache, and do not ask the hub
     #[arg(long)]
     pub offline: bool,
+    /// Address of the hub, instead of what HF_ENDPOINT says
+    #[arg(long, value_name = "URL", value_parser = address)]
+    pub endpoint: Option<String>,
     /// Folder of the cache, instead of what HF_HUB_CACHE or HF_HOME say
     #[arg(long, value_name = "FOLDER")]
     pub cache: Option<PathBuf>,
@@ -37,10 +40,18 @@ impl HubArguments {
         if let Some(cache) = &self.cache {
             hub.cache.clone_from(cache);
         }
+        if let Some(endpoint) = &self.endpoint {
+            hub.endpoint.clone_from(endpoint);
+        }
         let checkpoint = Checkpoint::new(&self.model).hub(hub);
         let checkpoint = self.subfolder.iter().fold(checkpoint, |checkpoint, folder| checkpoint.subfolder(folder));
         self.revision.iter().fold(checkpoint, |checkpoint, revision| checkpoint.revision(revision))
     }
+}
+
+fn address(text: &str) -> Result<String, String> {
+    let is_one = ["http://", "https://"].iter().any(|scheme| text.len() > scheme.len() && text.starts_with(scheme));
+    if is_one { Ok(text.to_owned()) } else { Err("it starts neither with https:// nor with http://".into()) }
 }
 
 /// A bar for each file that is under way; nothing where standard error is no terminal.

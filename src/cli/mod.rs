@@ -40,7 +40,7 @@ enum Command {
     /// Show one architecture: entry, configuration, expected tensors, generated suite
     Show(show::Arguments),
     /// Run a model on inputs of your own
-    Run(run::Arguments),
+    Run(Box<run::Arguments>),
     /// Write coverage and compatibility matrix as index.html, matrix.md and matrix.json
     Report(report::Arguments),
 }

@@ -4,12 +4,15 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::HubError;
 use super::name::{RepoId, is_hash, stays_below};
 use crate::{Error, Result};
 
 /// The part of the cache that belongs to one repository.
 #[derive(Debug)]
 pub(super) struct RepoCache {
+    /// The whole cache.
+    all: PathBuf,
     /// Where the locks are.
     locks: PathBuf,
     /// `blobs`, `refs` and `snapshots` are in it.
@@ -19,7 +22,12 @@ pub(super) struct RepoCache {
 impl RepoCache {
     pub fn new(cache: &Path, repo: &RepoId) -> Self {
         let name = repo.folder();
-        Self { locks: cache.join(".locks").join(&name), folder: cache.join(name) }
+        Self { all: cache.into(), locks: cache.join(".locks").join(&name), folder: cache.join(name) }
+    }
+
+    /// That the cache cannot be written.
+    pub fn unwritable(&self, cause: io::Error) -> Error {
+        Error::hub(HubError::Cache { cache: self.all.clone(), cause })
     }
 
     /// The commit that `revision` was when it was last asked for; a commit is itself.
@@ -33,10 +41,11 @@ impl RepoCache {
 
     /// Remembers that `revision` is `commit` now.
     pub fn remember(&self, revision: &str, commit: &str) -> Result<()> {
-        if revision == commit || !stays_below(revision) {
+        if revision == commit || !stays_below(revision) || self.commit(revision).as_deref() == Some(commit) {
             return Ok(());
         }
-        replace(&self.folder.join("refs").join(revision), |path| fs::write(path, commit))
+        let path = self.folder.join("refs").join(revision);
+        replace(&path, |path| fs::write(path, commit)).map_err(|error| self.unwritable(error))
     }
 
     /// The folder of the files of `commit`.
@@ -52,18 +61,19 @@ impl RepoCache {
     /// Waits until no other process fetches the content of that hash; `huggingface_hub` locks the same file.
     pub fn lock(&self, hash: &str) -> Result<File> {
         let path = self.locks.join(format!("{hash}.lock"));
-        let locked = fs::create_dir_all(&self.locks).and_then(|()| File::create(&path)).and_then(|file| {
+        let locked = fs::create_dir_all(&self.locks).and_then(|()| File::create(path)).and_then(|file| {
             file.lock()?;
             Ok(file)
         });
-        locked.map_err(|error| Error::io(path, error))
+        locked.map_err(|error| self.unwritable(error))
     }
 
     /// Makes `file` of `commit` the content of that hash.
     pub fn link(&self, commit: &str, file: &str, hash: &str) -> Result<()> {
         let depth = Path::new(file).components().count() + 1;
         let target = "../".repeat(depth) + "blobs/" + hash;
-        replace(&self.snapshot(commit).join(file), |path| link(&target, &self.blob(hash), path))
+        let linked = replace(&self.snapshot(commit).join(file), |path| link(&target, &self.blob(hash), path));
+        linked.map_err(|error| self.unwritable(error))
     }
 }
 
@@ -78,15 +88,14 @@ fn link(_target: &str, blob: &Path, path: &Path) -> io::Result<()> {
 }
 
 /// Writes `path` by way of a temporary name beside it, so that others see it whole or not at all.
-fn replace(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<()> {
+fn replace(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
     let folder = path.parent().unwrap_or(path);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = folder.join(format!(".{name}.{}.{:?}", std::process::id(), std::thread::current().id()));
     let replaced =
         fs::create_dir_all(folder).and_then(|()| write(&temporary)).and_then(|()| fs::rename(&temporary, path));
-    replaced.map_err(|error| {
+    replaced.inspect_err(|_| {
         let _ = fs::remove_file(&temporary);
-        Error::io(path, error)
     })
 }
 

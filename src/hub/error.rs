@@ -99,7 +99,10 @@ pub enum HubError {
         found: String,
     },
     /// Offline, and the cache does not have it.
-    #[error("{repo}, revision {revision}: is not in the cache {}, and the hub is not asked (HF_HUB_OFFLINE)", cache.display())]
+    #[error(
+        "{repo}, revision {revision}: is not in the cache {}, and the hub is not asked, as {} says",
+        .cache.display(), .switch.unwrap_or("`offline` (`--offline` of the command)")
+    )]
     Offline {
         /// The repository.
         repo: String,
@@ -107,6 +110,17 @@ pub enum HubError {
         revision: String,
         /// The cache's folder.
         cache: PathBuf,
+        /// The variable of the environment that says so; `None` where the caller does.
+        switch: Option<&'static str>,
+    },
+    /// The cache cannot be written: no rights, no room.
+    #[error("the cache {} cannot be written: {cause}; HF_HUB_CACHE names another folder", .cache.display())]
+    Cache {
+        /// The cache's folder.
+        cache: PathBuf,
+        /// What the system says.
+        #[source]
+        cause: std::io::Error,
     },
     /// An answer that no hub gives: without what it has to say, or with names that lead out of the cache.
     #[error("{repo}: the hub's answer cannot be used: {message}")]

@@ -1,11 +1,11 @@
 //! Checkpoints of the Hugging Face hub, in the cache that Python uses too.
 //!
-//! The `hf-hub` crate asks the hub what a repository holds, and knows where the cache is. The transfer of files is ours,
-//! over the HTTP client that the crate uses: it goes on where it was cut, and takes nothing whose hash is not the one
-//! announced.
+//! The `hf-hub` crate asks the hub what a repository holds. The transfer of files is ours, over the HTTP client that the
+//! crate uses: it goes on where it was cut, and takes nothing whose hash is not the one announced.
 
 mod attempts;
 mod cache;
+mod environment;
 mod error;
 mod name;
 mod suggestion;
@@ -15,13 +15,14 @@ mod wanted;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{env, fs, thread};
+use std::thread;
 
 use hf_hub::{HFClientSync, HFError};
 
 pub use attempts::Attempts;
 use attempts::Failure;
 use cache::RepoCache;
+use environment::Environment;
 pub use error::HubError;
 pub use name::RepoId;
 use name::{is_hash, stays_below};
@@ -31,9 +32,6 @@ use crate::{Error, Result, config};
 
 /// The revision where none is given.
 pub const MAIN: &str = "main";
-
-/// Where the hub is.
-const ENDPOINT: &str = "https://huggingface.co";
 
 /// What a download tells as it goes on.
 pub trait Progress: Send + Sync {
@@ -49,17 +47,19 @@ impl Progress for Silent {
     fn at(&self, _: &str, _: u64, _: u64) {}
 }
 
-/// How the hub is reached. What is not set comes from the environment, by the names that Python's `huggingface_hub` reads.
+/// How the hub is reached. What is not set comes from the environment, by the names and in the order that Python's
+/// `huggingface_hub` has them. An empty variable counts as none; `~` and variables in paths are replaced.
 #[derive(Clone)]
 pub struct Hub {
-    /// The cache's folder: `HF_HUB_CACHE`, or `hub` in `HF_HOME`, or `~/.cache/huggingface/hub`.
+    /// The cache's folder: `HF_HUB_CACHE`, or `HUGGINGFACE_HUB_CACHE`, or `hub` in `HF_HOME`, which is `huggingface` in
+    /// `XDG_CACHE_HOME` or `~/.cache` where it is not set.
     pub cache: PathBuf,
     /// The address: `HF_ENDPOINT`, or `https://huggingface.co`.
     pub endpoint: String,
-    /// Who asks: `HF_TOKEN`, or the contents of the file `HF_TOKEN_PATH`, or of `token` in `HF_HOME`. It is sent to the
-    /// endpoint and to no other host.
+    /// Who asks: `HF_TOKEN`, or `HUGGING_FACE_HUB_TOKEN`, or the contents of the file `HF_TOKEN_PATH`, or of `token` in
+    /// `HF_HOME`; nobody where `HF_HUB_DISABLE_IMPLICIT_TOKEN` says so. It is sent to the endpoint and to no other host.
     pub token: Option<String>,
-    /// Whether the hub is never asked: `HF_HUB_OFFLINE` or `TRANSFORMERS_OFFLINE`.
+    /// Whether the hub is never asked: `HF_HUB_OFFLINE`, or where that is not set, `TRANSFORMERS_OFFLINE`.
     pub offline: bool,
     /// How often a request is tried.
     pub attempts: Attempts,
@@ -90,18 +90,12 @@ impl Default for Hub {
 impl Hub {
     /// What the environment says.
     pub fn from_env() -> Self {
-        let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-        let on = |name: &str| {
-            set(name).is_some_and(|value| ["1", "on", "yes", "true"].contains(&value.to_ascii_lowercase().as_str()))
-        };
-        let file = || set("HF_TOKEN_PATH").map_or_else(|| hf_hub::hf_home().join("token"), PathBuf::from);
-        let stored = || fs::read_to_string(file()).ok().map(|token| token.trim().to_owned());
-        let ambient = || set("HF_TOKEN").or_else(stored).filter(|token| !token.is_empty());
+        let environment = Environment::of_process();
         Self {
-            cache: hf_hub::resolve_cache_dir(),
-            endpoint: set("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.to_owned()),
-            token: (!on("HF_HUB_DISABLE_IMPLICIT_TOKEN")).then(ambient).flatten(),
-            offline: on("HF_HUB_OFFLINE") || on("TRANSFORMERS_OFFLINE"),
+            cache: environment.cache(),
+            endpoint: environment.endpoint(),
+            token: environment.token(),
+            offline: environment.offline().is_some(),
             attempts: Attempts::default(),
             progress: Arc::new(Silent),
         }
@@ -137,7 +131,7 @@ impl Hub {
         if self.offline {
             return held().map(|folder| within(&folder)).ok_or_else(|| {
                 let (repo, revision, cache) = (repo.to_string(), revision.to_owned(), self.cache.clone());
-                Error::hub(HubError::Offline { repo, revision, cache })
+                Error::hub(HubError::Offline { repo, revision, cache, switch: Environment::of_process().offline() })
             });
         }
         let prefix = subfolder.map_or_else(String::new, |folder| format!("{}/", folder.trim_end_matches('/')));

@@ -33,6 +33,16 @@ pub(super) struct Announced {
     pub size: u64,
 }
 
+/// A file on its way into the cache.
+#[derive(Clone, Copy)]
+struct Content<'a> {
+    /// Its path in the repository.
+    file: &'a str,
+    announced: &'a Announced,
+    /// Where it grows.
+    partial: &'a Path,
+}
+
 /// The way to the files of a repository.
 pub(super) struct Transfer<'a> {
     pub repo: &'a RepoId,
@@ -93,34 +103,32 @@ impl<'a> Transfer<'a> {
         let _lock = cache.lock(&announced.hash)?;
         if !blob.is_file() {
             if let Some(folder) = blob.parent() {
-                fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
+                fs::create_dir_all(folder).map_err(|error| cache.unwritable(error))?;
             }
             let partial = blob.with_extension("incomplete");
             let earlier = length(&partial) > 0;
-            let found = self.whole(commit, file, announced, &partial, progress);
+            let whole = || {
+                let content = Content { file, announced, partial: &partial };
+                self.whole(commit, &content, cache, progress)
+            };
+            let found = whole();
             match found.and_then(|()| verify(file, announced, &partial)) {
                 // What was there before may have been of something else.
                 Err(Error::Hub(error)) if earlier && matches!(*error, HubError::Hash { .. }) => {
-                    self.whole(commit, file, announced, &partial, progress)?;
+                    whole()?;
                     verify(file, announced, &partial)?;
                 }
                 verified => verified?,
             }
-            fs::rename(&partial, &blob).map_err(|error| Error::io(&blob, error))?;
+            fs::rename(&partial, &blob).map_err(|error| cache.unwritable(error))?;
         }
         cache.link(commit, file, &announced.hash)
     }
 
     /// Requests until the file at `partial` is as long as announced.
-    fn whole(
-        &self,
-        commit: &str,
-        file: &str,
-        announced: &Announced,
-        partial: &Path,
-        progress: &dyn Progress,
-    ) -> Result<()> {
-        let unwritable = |error| Failure::Final(Error::io(partial, error));
+    fn whole(&self, commit: &str, content: &Content<'_>, cache: &RepoCache, progress: &dyn Progress) -> Result<()> {
+        let Content { file, announced, partial } = *content;
+        let unwritable = |error| Failure::Final(cache.unwritable(error));
         let mut before = length(partial);
         self.attempts.run(|| {
             let mut output = OpenOptions::new().append(true).create(true).open(partial).map_err(unwritable)?;
@@ -149,6 +157,7 @@ impl<'a> Transfer<'a> {
             let cut = self.copy(response.take(announced.size - length(partial) + 1), &mut output, |bytes| {
                 progress.at(file, bytes, announced.size)
             });
+            let cut = cut.map_err(unwritable)?;
             output.sync_all().map_err(unwritable)?;
             match (cut, length(partial)) {
                 (Ok(()), size) if size >= announced.size => Ok(()),
@@ -164,13 +173,15 @@ impl<'a> Transfer<'a> {
         })
     }
 
-    fn copy(&self, mut from: impl Read, to: &mut File, mut at: impl FnMut(u64)) -> io::Result<()> {
+    /// Appends all that comes: an error when it cannot be written, one within when no more comes.
+    fn copy(&self, mut from: impl Read, to: &mut File, mut at: impl FnMut(u64)) -> io::Result<io::Result<()>> {
         let mut piece = vec![0; PIECE];
         let mut size = to.metadata()?.len();
         loop {
-            match from.read(&mut piece)? {
-                0 => return Ok(()),
-                read => {
+            match from.read(&mut piece) {
+                Err(error) => return Ok(Err(error)),
+                Ok(0) => return Ok(Ok(())),
+                Ok(read) => {
                     to.write_all(&piece[..read])?;
                     size += read as u64;
                     at(size);

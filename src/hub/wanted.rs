@@ -4,34 +4,26 @@ use std::path::Path;
 
 use crate::config;
 
-/// Files beside the weights that some loader here reads.
+/// Files beside the weights that some loader here reads: names, or what stands before and after a `*` in them.
 const SMALL: &[&str] = &[
+    // Configurations: of the model, its tokenizer, its generation and so on.
     "config.json",
-    "generation_config.json",
+    "*_config.json",
+    // Tokenizers.
     "tokenizer.json",
-    "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
+    "vocab.*",
     "merges.txt",
-    "spiece.model",
-    "tokenizer.model",
-    "sentencepiece.bpe.model",
-    "spm.model",
-    "source.spm",
-    "target.spm",
-    "chat_template.jinja",
-    "chat_template.json",
-    "preprocessor_config.json",
-    "processor_config.json",
+    "*.model",
+    "*.spm",
+    "*.tiktoken",
+    "chat_template.*",
+    "additional_chat_templates/*.jinja",
+    // Modules of `sentence-transformers`.
     "modules.json",
-    "sentence_bert_config.json",
     "config_sentence_transformers.json",
 ];
-
-/// Folders that are wanted whole.
-const FOLDERS: &[&str] = &["additional_chat_templates/"];
 
 /// Weights, the first form that a repository has: one file, or several with an index.
 const WEIGHTS: &[&str] =
@@ -43,9 +35,16 @@ pub(super) fn first(files: &[String], prefix: &str) -> Vec<String> {
     let weights = WEIGHTS.iter().map(|name| format!("{prefix}{name}")).find(|name| files.contains(name));
     let small = |file: &&String| {
         let Some(name) = file.strip_prefix(prefix) else { return false };
-        SMALL.contains(&name) || FOLDERS.iter().any(|folder| name.starts_with(folder))
+        SMALL.iter().any(|pattern| matches(pattern, name))
     };
     files.iter().filter(small).cloned().chain(weights).collect()
+}
+
+/// Whether `name` is `pattern`, whose `*` stands for anything in the same folder.
+fn matches(pattern: &str, name: &str) -> bool {
+    let Some((before, after)) = pattern.split_once('*') else { return pattern == name };
+    let between = name.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+    between.is_some_and(|between| !between.contains('/'))
 }
 
 /// The folders of the modules that `modules.json` of `sentence-transformers` lists, each with a `/` at its end.
@@ -89,6 +88,49 @@ mod tests {
         let files =
             ["config.json", "pytorch_model.bin", "model-00001-of-00002.safetensors", "model.safetensors.index.json"];
         assert_eq!(chosen(&files, ""), ["config.json", "model.safetensors.index.json"]);
+    }
+
+    #[test]
+    fn all_that_makes_a_tokenizer_is_wanted_and_weights_of_other_frameworks_are_not() {
+        let read = crate::text::vocabulary_files().chain([
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "special_tokens_map.json",
+            "added_tokens.json",
+            "chat_template.jinja",
+            "additional_chat_templates/rag.jinja",
+            "source.spm",
+            "target.spm",
+            "vocab.bpe",
+            "qwen.tiktoken",
+            "generation_config.json",
+            "sentence_bert_config.json",
+        ]);
+        let read: Vec<_> = read.collect();
+        assert_eq!(chosen(&read, ""), read);
+        let other = [
+            "tf_model.h5",
+            "tf_model.h5.index.json",
+            "flax_model.msgpack",
+            "flax_model.msgpack.index.json",
+            "model.onnx",
+            "onnx/model.onnx",
+            "onnx/config.json",
+            "openvino_model.bin",
+            "model.Q4_K_M.gguf",
+            "rust_model.ot",
+            "model.ckpt.index",
+            "pytorch_model.bin",
+            "original/tokenizer.model",
+            "original/consolidated.00.pth",
+            "additional_chat_templates/a/b.jinja",
+            "additional_chat_templates/model.gguf",
+            "trainer_state.json",
+            "training_args.bin",
+            "README.md",
+            "vocab",
+        ];
+        assert_eq!(chosen(&[&["model.safetensors"], &other[..]].concat(), ""), ["model.safetensors"]);
     }
 
     #[test]

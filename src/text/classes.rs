@@ -2,6 +2,8 @@
 
 use super::class_table::{GENERIC, MISDECLARED, REGISTERED};
 use super::piece_recipes::PIECE_RECIPES;
+#[cfg(test)]
+use super::recipe::Files;
 use super::recipe::Recipe;
 use super::word_recipes::WORD_RECIPES;
 
@@ -50,6 +52,19 @@ fn by_name(name: &str) -> Class {
         .chain(PIECE_RECIPES)
         .find(|recipe| recipe.classes.contains(&name))
         .map_or(Class::Generic, Class::Built)
+}
+
+/// The files of all vocabularies that are read where there is no `tokenizer.json`.
+#[cfg(test)]
+pub(crate) fn vocabulary_files() -> impl Iterator<Item = &'static str> {
+    let named = |recipe: &Recipe| match recipe.files {
+        Files::None => vec![],
+        Files::Lines => vec!["vocab.txt"],
+        Files::Merges => vec!["vocab.json", "merges.txt"],
+        Files::Pieces(file, _) => vec!["tokenizer.model", file],
+    };
+    let files: std::collections::BTreeSet<_> = WORD_RECIPES.iter().chain(PIECE_RECIPES).flat_map(named).collect();
+    files.into_iter()
 }
 
 /// The class that is registered for a `model_type`.

@@ -24,6 +24,8 @@ mod vocabulary;
 mod word_recipes;
 
 pub use chat::{ChatOptions, ChatTemplate, ChatTemplateError, Message};
+#[cfg(test)]
+pub(crate) use classes::vocabulary_files;
 pub use special::{SpecialToken, SpecialTokens};
 pub use streamer::Streamer;
 pub use tokenizer::{Side, Tokenizer};
