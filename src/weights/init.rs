@@ -31,7 +31,7 @@ pub enum Init {
     NormalByInputs(f64),
     /// Normal with this over the root of the outputs as the standard deviation.
     NormalByOutputs(f64),
-    /// As [`Init::NormalByInputs`] of 1, confined to two standard deviations and widened to make up for that.
+    /// As [`Init::NormalByInputs`] of 1, widened as if it were confined to two standard deviations, and confined to 2.
     Lecun,
     /// Uniform up to this over the root of the inputs, on both sides of 0. 0 beside the kernel of a transposed convolution.
     UniformByInputs(f64),
@@ -151,8 +151,12 @@ impl Drawing<'_> {
             Init::LogUniform(low, high) => self.uniform(low, high).log(),
             Init::NormalByInputs(gain) => self.normal(gain / self.fans().0.sqrt(), f64::INFINITY),
             Init::NormalByOutputs(gain) => self.normal(gain / self.fans().1.sqrt(), f64::INFINITY),
-            // The standard deviation of a normal distribution within two of its own is 0.8796 of it.
-            Init::Lecun => self.normal(1.0 / (0.879_625_661_034_239_8 * self.fans().0.sqrt()), 2.0),
+            // A normal distribution within two of its standard deviations has 0.8796 of it. Python widens by that, but then
+            // confines to 2 itself.
+            Init::Lecun => {
+                let deviation = 1.0 / (0.879_625_661_034_239_8 * self.fans().0.sqrt());
+                self.normal(deviation, 2.0 / deviation)
+            }
             Init::UniformByInputs(gain) => {
                 let bound = if self.beside_transposed() { 0.0 } else { gain / self.fans().0.sqrt() };
                 self.uniform(-bound, bound)
@@ -252,7 +256,7 @@ mod tests {
             (Init::Uniform(0.0, 1.0), 0.5, 0.2887, 1.0),
             (Init::NormalByInputs(2.0), 0.0, 2.0 / 200f64.sqrt(), 0.8),
             (Init::NormalByOutputs(2.0), 0.0, 2.0 / 300f64.sqrt(), 0.65),
-            (Init::Lecun, 0.0, 1.0 / 200f64.sqrt(), 2.0 / 0.8796 / 200f64.sqrt()),
+            (Init::Lecun, 0.0, 1.0 / 0.8796 / 200f64.sqrt(), 0.44),
             (Init::UniformByInputs(third), 0.0, 1.0 / 200f64.sqrt(), third / 200f64.sqrt()),
             (Init::Xavier(1.0), 0.0, (2.0 / 500f64).sqrt(), (6.0 / 500f64).sqrt()),
         ] {
