@@ -2,7 +2,9 @@
 //!
 //! Run it with `cargo bench --bench loading -- --python .reference/bin/python`. The file is in the page cache.
 
-use std::collections::BTreeMap;
+#[path = "common/turns.rs"]
+mod turns;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -10,32 +12,21 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tch::{Device, Kind, Tensor};
-use tch_transformers::weights::{LoadOptions, Weights, safetensors};
-use tch_transformers::{auto, verify};
+use tch_transformers::auto::{AutoConfig, AutoModelForCausalLM, from_directory};
+use tch_transformers::verify;
+use tch_transformers::weights::LoadOptions;
+use turns::{Turns, median};
 
 /// Loads a checkpoint of 1 GB in Rust and in Python, in turn.
 #[derive(Parser)]
 struct Args {
-    /// The Python interpreter that has the pinned packages.
-    #[arg(long)]
-    python: PathBuf,
-    /// Threads of both; all cores when not given.
-    #[arg(long)]
-    threads: Option<i32>,
-    /// How often they take turns.
-    #[arg(long, default_value_t = 7)]
-    rounds: usize,
-    /// Where the figures go as JSON.
-    #[arg(long)]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    turns: Turns,
     /// Loads the checkpoint in this folder once: what the processes of Rust are started with.
     #[arg(long, hide = true)]
     once: Option<PathBuf>,
-    /// Passed by `cargo bench`.
-    #[arg(long, hide = true)]
-    bench: bool,
 }
 
 const CLASS: &str = "LlamaForCausalLM";
@@ -59,24 +50,22 @@ struct Figures {
 }
 
 fn main() -> Result<()> {
-    // Plain `cargo bench` runs this target too, with options for criterion.
-    if !std::env::args().any(|argument| argument.starts_with("--python")) {
-        println!("needs the pinned Python: run `cargo bench --bench loading -- --python .reference/bin/python`");
+    if !turns::is_asked_for("cargo bench --bench loading -- --python .reference/bin/python") {
         return Ok(());
     }
     let args = Args::parse();
-    let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get() as i32));
+    let threads = args.turns.threads();
     if let Some(folder) = &args.once {
         return once(folder, threads);
     }
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("loading");
     let bytes = checkpoint(&folder)?;
-    println!("{:.2} GB in float32, {threads} threads, {} rounds, medians", bytes / 1e9, args.rounds);
+    println!("{:.2} GB in float32, {threads} threads, {} rounds, medians", bytes / 1e9, args.turns.rounds);
     println!("| | load ms | until every value was seen ms | peak memory / checkpoint |\n|---|---:|---:|---:|");
     let mut rounds: Vec<Vec<Figures>> = Vec::new();
-    for round in 0..=args.rounds {
+    for round in 0..=args.turns.rounds {
         let figures =
-            ROWS.iter().map(|(how, _)| measure(how, &args.python, threads, &folder)).collect::<Result<_>>()?;
+            ROWS.iter().map(|(how, _)| measure(how, &args.turns.python, threads, &folder)).collect::<Result<_>>()?;
         // The first round brings the file into the page cache.
         if round > 0 {
             rounds.push(figures);
@@ -89,11 +78,7 @@ fn main() -> Result<()> {
         println!("| {name} | {:.1} | {:.1} | {peak:.2} |", load * 1e3, seen * 1e3);
         all.push(json!({ "row": how, "load_s": load, "seen_s": seen, "peak_by_checkpoint": peak }));
     }
-    if let Some(path) = args.json {
-        let text = serde_json::to_string_pretty(&json!({ "threads": threads, "bytes": bytes, "rows": all }))?;
-        std::fs::write(path, text)?;
-    }
-    Ok(())
+    args.turns.write("rows", all)
 }
 
 /// Makes the checkpoint where it is not there yet, and says how large it is.
@@ -111,21 +96,9 @@ fn checkpoint(folder: &Path) -> Result<f64> {
             "num_key_value_heads": 4,
             "tie_word_embeddings": true,
         });
-        std::fs::create_dir_all(folder)?;
-        std::fs::write(folder.join("config.json"), config.to_string())?;
-        safetensors::write(&file, &random(&config)?)?;
+        AutoModelForCausalLM::from_config(&AutoConfig::from_json(config)?, LoadOptions::default())?.save(folder)?;
     }
     Ok(std::fs::metadata(file)?.len() as f64)
-}
-
-/// Random parameters for all that `config` asks for.
-fn random(config: &Value) -> Result<BTreeMap<String, Tensor>> {
-    let weights = Weights::nothing();
-    (auto::entry("llama")?.class(CLASS)?.load)(config, &weights)?;
-    let optional = weights.interchangeable();
-    let needed = weights.expected().into_iter().filter(|(name, _)| !optional.contains(name));
-    let draw = |shape: Vec<i64>| Tensor::empty(&shape[..], (Kind::Float, Device::Cpu)).uniform_(-0.04, 0.04);
-    Ok(needed.map(|(name, shape)| (name, draw(shape))).collect())
 }
 
 /// Starts a process that loads once.
@@ -156,15 +129,9 @@ fn once(folder: &Path, threads: i32) -> Result<()> {
     let before = verify::Peak::start();
     let start = before.bytes().context("the system does not keep the peak of memory")?;
     let clock = Instant::now();
-    let _model = auto::from_directory(folder, CLASS, LoadOptions::default())?;
+    let _model = from_directory(folder, CLASS, LoadOptions::default())?;
     let load = clock.elapsed().as_secs_f64();
     let peak = before.bytes().context("the system does not keep the peak of memory")?.saturating_sub(start);
     println!("{}", json!({ "load": load, "seen": load, "peak": peak }));
     Ok(())
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -1,15 +1,12 @@
 //! JSON files into types, with errors that name the file and the field.
 
-use std::io::Read;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::files::optional_text;
 use crate::{Error, Result};
-
-/// The most bytes of a file: some name every tensor of a model.
-const MOST_BYTES: u64 = 256 << 20;
 
 /// Reads a JSON file with an object into `T`; `None` where there is no such file.
 pub(crate) fn read_optional<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
@@ -24,17 +21,9 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
 
 /// Reads any JSON file into `T`; `None` where there is no such file.
 pub(crate) fn parse<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    let file = match std::fs::File::open(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(|error| Error::io(path, error))?,
-    };
-    let wrong = |message: String| Error::Json { path: path.into(), message };
-    let mut text = String::new();
-    file.take(MOST_BYTES + 1).read_to_string(&mut text).map_err(|error| Error::io(path, error))?;
-    if text.len() as u64 > MOST_BYTES {
-        return Err(wrong(format!("more than {MOST_BYTES} bytes")));
-    }
-    let json = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    let Some(text) = optional_text(path)? else { return Ok(None) };
+    let wrong = |error: serde_json::Error| Error::Json { path: path.into(), message: error.to_string() };
+    let json = serde_json::from_str(&text).map_err(wrong)?;
     deserialize(path, json).map(Some)
 }
 

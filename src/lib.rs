@@ -6,6 +6,7 @@ pub mod auto;
 mod cache;
 pub mod config;
 mod error;
+mod files;
 pub mod generation;
 pub mod hub;
 pub mod inputs;

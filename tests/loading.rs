@@ -8,6 +8,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
+use tch_transformers::auto::{AutoConfig, AutoModelForCausalLM};
 use tch_transformers::verify::{self, Peak};
 use tch_transformers::weights::{LoadOptions, Prepack, TensorSource, Weights, safetensors};
 use tch_transformers::{Inputs, Model, auto};
@@ -36,13 +37,8 @@ fn random(shape: &[i64]) -> Tensor {
 
 /// Writes a checkpoint of [`config`] with 80 MB of random values.
 fn write(folder: &Path) {
-    let weights = Weights::nothing();
-    (auto::entry("llama").unwrap().class(CLASS).unwrap().load)(&config(), &weights).unwrap();
-    let optional = weights.interchangeable();
-    let needed = weights.expected().into_iter().filter(|(name, _)| !optional.contains(name));
-    let tensors: BTreeMap<_, _> = needed.map(|(name, shape)| (name, random(&shape))).collect();
-    safetensors::write(&folder.join("model.safetensors"), &tensors).unwrap();
-    fs::write(folder.join("config.json"), config().to_string()).unwrap();
+    let config = AutoConfig::from_json(config()).unwrap();
+    AutoModelForCausalLM::from_config(&config, LoadOptions::default()).unwrap().save(folder).unwrap();
 }
 
 fn load(folder: &Path, kind: Kind) -> Model {

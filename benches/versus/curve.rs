@@ -12,14 +12,15 @@ use tch_transformers::generation::{GenerationConfig, Step};
 use tch_transformers::{Inputs, Model};
 
 use crate::python::Python;
-use crate::{Args, common, median, write};
+use crate::turns::median;
+use crate::{Args, common, write};
 
 /// Tokens that are timed in one turn.
 const STEPS: usize = 16;
 
 /// Times the rows that have `lengths`, with each of their batches.
 pub fn measure_all(args: &Args, python: &mut Python, folder: &Path, threads: i32) -> Result<()> {
-    println!("{threads} threads, {} rounds of {STEPS} tokens each, medians of the time of a token", args.rounds);
+    println!("{threads} threads, {} rounds of {STEPS} tokens each, medians of the time of a token", args.turns.rounds);
     println!("| row | batch | tokens in the cache | Rust ms | Python ms | Rust / Python | cache MB |");
     println!("|---|---:|---:|---:|---:|---:|---:|");
     let mut all = Vec::new();
@@ -36,7 +37,7 @@ pub fn measure_all(args: &Args, python: &mut Python, folder: &Path, threads: i32
             let text = text.narrow(1, 0, *length);
             for batch in [1, 8] {
                 let name = format!("{}, batch {batch}, {length} tokens", row.name);
-                let figures = measure(&model, &text, batch, args.rounds, python).context(name)?;
+                let figures = measure(&model, &text, batch, args.turns.rounds, python).context(name)?;
                 let Figures { rust, python, bytes } = figures;
                 let (ratio, megabytes) = (rust / python, bytes as f64 / 1e6);
                 println!(
@@ -52,10 +53,7 @@ pub fn measure_all(args: &Args, python: &mut Python, folder: &Path, threads: i32
             }
         }
     }
-    if let Some(path) = &args.json {
-        std::fs::write(path, serde_json::to_string_pretty(&json!({ "threads": threads, "curve": all }))?)?;
-    }
-    Ok(())
+    args.turns.write("curve", all)
 }
 
 struct Figures {

@@ -7,8 +7,10 @@
 mod common;
 mod curve;
 mod python;
+#[path = "../common/turns.rs"]
+mod turns;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -18,33 +20,21 @@ use serde_json::json;
 use tch::{Kind, Tensor};
 use tch_transformers::weights::safetensors::{self, SafetensorsFile};
 use tch_transformers::{GenerationOptions, Inputs, Model};
+use turns::{Turns, median};
 
 /// Times every row in Rust and in Python, in turn.
 #[derive(Parser)]
 struct Args {
     /// Only rows whose name contains one of these.
     rows: Vec<String>,
-    /// The Python interpreter that has the pinned packages.
-    #[arg(long)]
-    python: PathBuf,
-    /// Threads of both; all cores when not given.
-    #[arg(long)]
-    threads: Option<i32>,
-    /// How often the two take turns.
-    #[arg(long, default_value_t = 7)]
-    rounds: usize,
+    #[command(flatten)]
+    turns: Turns,
     /// Seconds that one turn lasts at least.
     #[arg(long, default_value_t = 0.5)]
     turn: f64,
     /// The cost of a token against the length of the cache, for the rows that have `lengths`.
     #[arg(long)]
     curve: bool,
-    /// Where the figures go as JSON.
-    #[arg(long)]
-    json: Option<PathBuf>,
-    /// Passed by `cargo bench`.
-    #[arg(long, hide = true)]
-    bench: bool,
 }
 
 /// The median figures of one row.
@@ -56,20 +46,18 @@ struct Figures {
 }
 
 fn main() -> Result<()> {
-    // Plain `cargo bench` runs this target too, with options for criterion.
-    if !std::env::args().any(|argument| argument.starts_with("--python")) {
-        println!("needs the pinned Python: run `cargo xtask bench --against python`");
+    if !turns::is_asked_for("cargo xtask bench --against python") {
         return Ok(());
     }
     let args = Args::parse();
-    let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get() as i32));
+    let threads = args.turns.threads();
     tch::set_num_threads(threads);
-    let mut python = Python::start(&args.python, threads)?;
+    let mut python = Python::start(&args.turns.python, threads)?;
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("versus");
     if args.curve {
         return curve::measure_all(&args, &mut python, &folder, threads);
     }
-    println!("{threads} threads, {} rounds of at least {} s each, medians", args.rounds, args.turn);
+    println!("{threads} threads, {} rounds of at least {} s each, medians", args.turns.rounds, args.turn);
     println!("| row | Rust ms | Python ms | Rust / Python | largest difference |\n|---|---:|---:|---:|---:|");
     let mut all = Vec::new();
     for row in common::rows()?.into_iter().filter(|row| row.lengths.is_empty()) {
@@ -83,10 +71,7 @@ fn main() -> Result<()> {
             json!({ "row": row.name, "rust_s": rust, "python_s": python, "ratio": ratio, "difference": difference }),
         );
     }
-    if let Some(path) = args.json {
-        std::fs::write(path, serde_json::to_string_pretty(&json!({ "threads": threads, "rows": all }))?)?;
-    }
-    Ok(())
+    args.turns.write("rows", all)
 }
 
 fn measure(row: &common::Row, python: &mut Python, folder: &Path, args: &Args) -> Result<Figures> {
@@ -107,7 +92,7 @@ fn measure(row: &common::Row, python: &mut Python, folder: &Path, args: &Args) -
     let iterations = (args.turn / once.as_secs_f64()).ceil().max(1.0) as usize;
     python.time(iterations.min(3))?;
     let mut turns = Vec::new();
-    for _ in 0..args.rounds {
+    for _ in 0..args.turns.rounds {
         let rust = time(iterations, || run(&model, &inputs, row.new_tokens, &name))?.as_secs_f64();
         turns.push((rust / iterations as f64, python.time(iterations)?));
     }
@@ -141,10 +126,4 @@ fn time(iterations: usize, mut once: impl FnMut() -> Result<Tensor>) -> Result<D
         let _ = std::hint::black_box(once()?);
     }
     Ok(start.elapsed())
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -11,15 +11,16 @@ use tokenizers::models::bpe::BPE;
 use tokenizers::models::unigram::Unigram;
 use tokenizers::models::wordpiece::WordPiece;
 
+use super::checks::wrong;
 use super::classes::{Class, Evidence};
 use super::process::Roles;
-use super::reading::{self, wrong};
 use super::recipe::{Bpe, Decode, Extra, Found, Model, Recipe, Unknown};
 use super::settings::{Given, ROLES, Settings, StoredToken};
 use super::tokenizer::Side;
 use super::vocabulary::{ModelFile, Vocabulary, piece_file};
 use super::{SpecialToken, SpecialTokens};
 use super::{checks, generic, parts};
+use crate::files::optional_text;
 use crate::json::read_optional;
 use crate::weights::config_file;
 use crate::{Error, Result};
@@ -40,10 +41,7 @@ pub(super) struct Built {
 /// Makes the tokenizer of `directory`.
 pub(super) fn build(directory: &Path) -> Result<Built> {
     let path = directory.join("tokenizer.json");
-    let text = match reading::text(&path) {
-        Err(Error::Io { cause, .. }) if cause.kind() == std::io::ErrorKind::NotFound => None,
-        text => Some(text?),
-    };
+    let text = optional_text(&path)?;
     let json: Option<Map<String, Value>> = match &text {
         Some(text) => Some(serde_json::from_str(text).map_err(|error| wrong(&path, error))?),
         None => None,

@@ -1,10 +1,15 @@
 //! What the `tokenizers` crate takes for granted: it panics, overflows the stack or takes any memory where it is not so.
 
+use std::path::Path;
+
 use serde_json::{Map, Value};
 use tokenizers::PostProcessorWrapper;
 
 use super::charsmap;
-use super::reading::LARGEST_ID;
+use crate::Error;
+
+/// The largest id of a token: embeddings take signed numbers.
+pub(super) const LARGEST_ID: u32 = i32::MAX as u32;
 
 /// The most bytes of a piece. Looking for pieces recurses once a byte where the crate clones or drops them.
 const LONGEST_PIECE: usize = 512;
@@ -151,6 +156,11 @@ pub(super) fn processor(processor: &PostProcessorWrapper) -> Result<(), String> 
         }
         _ => Ok(()),
     }
+}
+
+/// What is wrong with a file.
+pub(super) fn wrong(path: &Path, error: impl std::fmt::Display) -> Error {
+    Error::Tokenizer(format!("{}: {error}", path.display()))
 }
 
 #[cfg(test)]

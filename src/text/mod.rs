@@ -11,7 +11,6 @@ mod languages;
 mod parts;
 mod piece_recipes;
 mod process;
-mod reading;
 mod recipe;
 mod sentencepiece;
 mod settings;

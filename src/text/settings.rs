@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
-use super::reading;
+use super::checks;
 use super::tokenizer::Side;
 use crate::json::read_optional;
 use crate::{Error, Result};
@@ -265,7 +265,7 @@ impl Settings {
         if let Some(json) = json {
             let added = added_tokens_of(json);
             let message = "`added_tokens` is not a list of tokens with ids";
-            self.added.extend(added.ok_or_else(|| reading::wrong(&directory.join("tokenizer.json"), message))?);
+            self.added.extend(added.ok_or_else(|| checks::wrong(&directory.join("tokenizer.json"), message))?);
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer};
 
-use super::reading::LARGEST_ID;
+use super::checks::LARGEST_ID;
 use super::settings::{Given, MOST_EXTRA, Settings};
 
 /// The most bytes of a token. The longest known are 128 spaces.

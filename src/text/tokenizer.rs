@@ -8,7 +8,7 @@ use tokenizers::{
 };
 
 use super::build::{Built, build};
-use super::reading::wrong;
+use super::checks::wrong;
 use super::{SpecialTokens, Strategy, Truncation};
 use crate::error::catch;
 use crate::{Error, Inputs, Result};

@@ -8,13 +8,14 @@ use tokenizers::models::bpe;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::{NormalizerWrapper, Precompiled};
 
-use super::reading::{self, LARGEST_ID, wrong};
+use super::checks::{LARGEST_ID, wrong};
 use super::recipe::{Files, Model, Piece, Pieces};
 use super::sentencepiece::PieceModel;
 use super::settings::{Settings, StoredToken};
 use super::tiktoken::Ranks;
 use super::{charsmap, checks};
 use crate::Result;
+use crate::files;
 
 /// What a recipe makes a tokenizer of.
 #[derive(Default)]
@@ -168,9 +169,9 @@ impl ModelFile {
     /// Reads a file.
     ///
     /// # Errors
-    /// As [`reading::bytes`], and for a file that is damaged or of another kind.
+    /// As [`files::bytes`], and for a file that is damaged or of another kind.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = reading::bytes(path)?;
+        let bytes = files::bytes(path)?;
         let error = match PieceModel::parse(&bytes) {
             _ if path.ends_with(RANKED) => String::new(),
             Ok(model) => return Ok(Self::Pieces(model)),
@@ -196,7 +197,7 @@ pub(super) fn piece_file(directory: &Path, file: &str) -> PathBuf {
 }
 
 fn lines(path: &Path) -> Result<Vocabulary> {
-    let bytes = reading::bytes(path)?;
+    let bytes = files::bytes(path)?;
     let ids = WordPiece::read_bytes(&bytes).map_err(|error| wrong(path, error))?;
     Ok(Vocabulary { ids, ..Vocabulary::default() })
 }
@@ -210,7 +211,7 @@ fn merges(tokens: &Path, merges: &Path) -> Result<Vocabulary> {
             None => Err(wrong(tokens, format!("`{token}`: {value} is not an id from 0 to {LARGEST_ID}"))),
         })
         .collect::<Result<_>>()?;
-    let text = reading::text(merges)?;
+    let text = files::text(merges)?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.starts_with("#version"));
     let pair = |(index, line): (usize, &str)| {
         let halves = line.split_once(' ').filter(|(_, right)| !right.contains(' '));

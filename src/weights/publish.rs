@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::shards::read_index;
@@ -63,7 +64,7 @@ impl<'a> Saving<'a> {
         let saving = Self { directory, shards: Vec::new(), step, _lock: lock };
         let config = directory.join(CONFIG);
         if config.is_dir() {
-            return Err(Error::io(config, std::io::ErrorKind::IsADirectory.into()));
+            return Err(Error::io(config, io::ErrorKind::IsADirectory.into()));
         }
         if saved(directory).is_some() {
             saving.switch()?;
@@ -178,22 +179,21 @@ impl<'a> Saving<'a> {
 
     /// Removes a file, where there is one.
     fn remove(&self, name: &str) -> Result<()> {
-        let path = self.path(name);
-        if fs::symlink_metadata(&path).is_err() {
-            return Ok(());
-        }
-        (self.step)()?;
-        fs::remove_file(&path).map_err(|error| Error::io(path, error))
+        self.remove_by(name, |path| fs::remove_file(path))
     }
 
     /// Removes a folder with its files, where there is one.
     fn remove_folder(&self, name: &str) -> Result<()> {
+        self.remove_by(name, |path| fs::remove_dir_all(path))
+    }
+
+    fn remove_by(&self, name: &str, remove: impl FnOnce(&Path) -> io::Result<()>) -> Result<()> {
         let path = self.path(name);
         if fs::symlink_metadata(&path).is_err() {
             return Ok(());
         }
         (self.step)()?;
-        fs::remove_dir_all(&path).map_err(|error| Error::io(path, error))
+        remove(&path).map_err(|error| Error::io(path, error))
     }
 
     /// Removes the files of checkpoints of several files but `kept`.
